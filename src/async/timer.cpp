@@ -1,0 +1,30 @@
+#include "async/timer.hpp"
+
+namespace diskdump {
+
+task<> asio_timer_source::sleep(std::chrono::steady_clock::duration duration) {
+  asio::steady_timer timer(co_await asio::this_coro::executor, duration);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+task<> manual_timer_source::sleep(std::chrono::steady_clock::duration duration) {
+  auto const due = clock_.steady_now + duration;
+  if (duration <= duration.zero()) co_return;
+  wait_list list(executor_);
+  struct registration {
+    std::multimap<clock_source::steady, wait_list*>& all;
+    std::multimap<clock_source::steady, wait_list*>::iterator at;
+    ~registration() { all.erase(at); }
+  } const registered{sleepers_, sleepers_.emplace(due, &list)};
+  while (clock_.steady_now < due) co_await list.wait();
+}
+
+void manual_timer_source::advance(std::chrono::steady_clock::duration duration) {
+  clock_.steady_now += duration;
+  for (auto const& [due, list] : sleepers_) {
+    if (due > clock_.steady_now) break;
+    list->wake_all();
+  }
+}
+
+}  // namespace diskdump

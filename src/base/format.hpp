@@ -1,0 +1,20 @@
+// The one place that includes fmt. Header-only, so that the static agent needs no libfmt.a, which
+// Debian does not ship.
+#pragma once
+
+#ifndef FMT_HEADER_ONLY
+#define FMT_HEADER_ONLY
+#endif
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+
+namespace diskdump {
+
+template <class... Args>
+[[nodiscard]] std::string format(fmt::format_string<Args...> pattern, Args&&... args) {
+  return fmt::format(pattern, std::forward<Args>(args)...);
+}
+
+}  // namespace diskdump

@@ -1,0 +1,96 @@
+// Every bound of diskdump in one place, so that the memory rule below can be read as a sum and
+// checked by the compiler. A queue, loop, frame or fan-out that has no name here is a bug.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace diskdump::limits {
+
+inline constexpr std::size_t KiB = 1024;
+inline constexpr std::size_t MiB = 1024 * KiB;
+inline constexpr std::size_t GiB = 1024 * MiB;
+
+// ---- Blocks and batches -------------------------------------------------------------------------
+// 128 KiB and 80 blocks are the original's defaults; a store keeps the block size it was made with.
+inline constexpr std::uint32_t block_bytes_default = 128 * KiB;
+inline constexpr std::uint32_t block_bytes_min = 4 * KiB;
+inline constexpr std::uint32_t block_bytes_max = 16 * MiB;
+// Blocks are read with O_DIRECT; every logical sector size in use divides this.
+inline constexpr std::uint32_t block_bytes_multiple = 4 * KiB;
+inline constexpr std::uint32_t batch_blocks_default = 80;
+inline constexpr std::uint32_t batch_blocks_max = 65536;
+inline constexpr std::uint64_t batch_bytes_max = 1 * GiB;
+// One announcement: few enough to leave while later blocks are still being read, enough that a hop
+// to the worker pool carries ≥ 64 KiB of work (8 × 128 KiB = 1 MiB).
+inline constexpr std::uint32_t group_blocks = 8;
+inline constexpr std::uint64_t image_bytes_max = std::uint64_t{1} << 60;
+
+// ---- Wire ---------------------------------------------------------------------------------------
+inline constexpr std::size_t frame_header_bytes = 5;
+// A BLOCK frame: index, codec, raw length, and at most the raw block (what grows is sent raw).
+inline constexpr std::size_t block_header_bytes = 8 + 1 + 4;
+inline constexpr std::size_t frame_payload_bytes_max = block_header_bytes + block_bytes_max;
+// Every other frame: the largest is DIGESTS with digest_runs_max ids.
+inline constexpr std::size_t control_payload_bytes_max = 64 * KiB;
+inline constexpr std::size_t digest_runs_max = 256;
+inline constexpr std::size_t answers_max = 256;
+inline constexpr std::size_t path_bytes_max = 4096;
+inline constexpr std::size_t note_bytes_max = 1024;
+inline constexpr std::size_t notes_max = 1000;
+inline constexpr std::size_t bad_ranges_max = 4096;
+inline constexpr std::size_t login_noise_bytes_max = 64 * KiB;
+static_assert(digest_runs_max * 33 + 16 <= control_payload_bytes_max);
+static_assert(path_bytes_max + 64 <= control_payload_bytes_max);
+
+// ---- Agent --------------------------------------------------------------------------------------
+inline constexpr std::size_t read_bytes_max = 1 * MiB;    // one io_uring request
+inline constexpr std::size_t reads_in_flight_max = 8;
+inline constexpr std::size_t digest_groups_in_flight_max = 4;
+inline constexpr std::size_t sector_bytes_min = 512;
+inline constexpr unsigned worker_threads_max = 64;
+
+// ---- Server memory, per target ------------------------------------------------------------------
+// What a target may hold on the server is one batch, taken as leases from its byte budget:
+//   ssh channel window            channel_window_bytes (at most half of the batch, below)
+// + frames being received         one block
+// + blocks waiting for verify     the rest, by lease
+// + blocks being written          the same leases, handed on
+// Digests in flight are 33 bytes per block of the batch and a few control frames: below 0.1 batch.
+inline constexpr std::size_t channel_window_bytes_max = 2 * MiB;
+inline constexpr std::size_t channel_window_bytes_min = 256 * KiB;
+inline constexpr std::size_t stream_read_bytes = 256 * KiB;
+inline constexpr std::size_t ssh_receive_buffer_bytes = 256 * KiB;
+inline constexpr std::size_t ssh_send_buffer_bytes_max = 1 * MiB;
+inline constexpr std::size_t stderr_tail_bytes_max = 8 * KiB;
+
+// ---- Server, shared -----------------------------------------------------------------------------
+inline constexpr std::size_t targets_max = 4096;
+inline constexpr std::size_t targets_active_default = 32;
+inline constexpr std::size_t paths_per_host_max = 4;      // sshd's MaxSessions is 10
+inline constexpr unsigned writer_threads = 4;
+// A barrier is run after so many blocks at the latest; what is not yet durable is remembered in
+// memory, 100 bytes a block: 8192 × 100 = 0.8 MB.
+inline constexpr std::size_t epoch_blocks_max = 8192;
+inline constexpr std::uint64_t epoch_bytes_max = 1 * GiB;
+
+// ---- Manifests ----------------------------------------------------------------------------------
+inline constexpr std::size_t manifest_line_bytes_max = 8 * KiB;
+inline constexpr std::size_t manifest_comment_lines_max = 10000;
+inline constexpr std::size_t manifest_versions_per_day_max = 100000;
+inline constexpr std::size_t name_bytes_max = 200;        // a file name with ".NNNNN.manifest" fits 255
+
+// ---- Time ---------------------------------------------------------------------------------------
+inline constexpr std::chrono::seconds connect_timeout_max{20};
+inline constexpr std::chrono::seconds silence_timeout_max{60};
+inline constexpr std::chrono::seconds deploy_timeout_max{60};
+inline constexpr std::chrono::milliseconds progress_interval{200};
+
+static_assert(block_bytes_default % block_bytes_multiple == 0);
+static_assert(block_bytes_max % block_bytes_multiple == 0);
+static_assert(std::uint64_t{block_bytes_default} * batch_blocks_default <= batch_bytes_max);
+static_assert(group_blocks <= digest_runs_max && group_blocks <= answers_max);
+static_assert(read_bytes_max >= group_blocks * block_bytes_default);
+
+}  // namespace diskdump::limits

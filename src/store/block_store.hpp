@@ -1,0 +1,98 @@
+// The block store: content-addressed blocks behind at most eight calls. Calls block (file system,
+// SQLite) and are thread-safe: the pipeline makes them on its writer threads, never on the event
+// loop. One conformance suite (tests/unit/store_conformance.hpp) holds for every backend.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/error.hpp"
+#include "codec/block_id.hpp"
+
+namespace diskdump {
+
+enum class store_errc {
+  not_a_store = 1,      // no .blockstore/config.json, or not one of ours
+  unsupported_store,    // another version or hash
+  damaged_block,        // a stored block that does not decode to its digest
+  missing_block,        // a block that a manifest names and the store lacks
+  damaged_index,        // blocks.db is not a database, or not ours
+  index_busy,           // blocks.db is locked by another program
+  damaged_manifest,     // a manifest that does not parse
+  no_such_manifest,
+  bad_name,             // a manifest name that would leave its folder
+  block_size_differs,   // the store was made with another block size
+  cannot_write,         // full, read-only, no permission
+};
+[[nodiscard]] std::string_view sentence(store_errc e) noexcept;
+[[nodiscard]] inline char const* module_name(store_errc) noexcept { return "store"; }
+
+struct store_properties {
+  std::string format;              // "loose", "memory", …
+  std::uint32_t block_bytes = 0;
+  bool durable = false;            // barrier() makes blocks survive a power cut
+  bool shared = false;             // other processes may use it at the same time
+};
+
+struct store_stats {
+  std::uint64_t blocks = 0;
+  std::uint64_t stored_bytes = 0;  // compressed
+};
+
+struct stored_block {
+  block_id id;
+  std::uint64_t stored_bytes = 0;
+};
+
+enum class durability : std::uint8_t { none, barrier };
+
+class block_store {
+ public:
+  virtual ~block_store() = default;
+
+  // One flag per id, true where the store does not hold it. A block counts as held once it is in the
+  // index, or was put through this object.
+  [[nodiscard]] virtual std::vector<bool> missing(std::span<block_id const> ids) = 0;
+
+  // Stores `frame`, one LZ4 frame that the caller has verified to decode to content with digest
+  // `id`. Never overwrites: true if it was stored now, false if a good copy was there. Not durable
+  // before a barrier(). Throws cannot_write (transient is never right here: nothing is retried).
+  virtual bool put(block_id const& id, byte_view frame) = 0;
+
+  // The stored LZ4 frame; nullopt where there is none. The caller verifies the content.
+  [[nodiscard]] virtual std::optional<byte_vector> get(block_id const& id) = 0;
+
+  // When it returns, every block whose put() had returned before the call is durable and in the
+  // index. Several callers share one run. Throws cannot_write; then nothing of the epoch counts.
+  virtual void barrier() = 0;
+
+  // Every block of the index in ascending order of id.
+  virtual void list(std::function<void(stored_block const&)> const& each) = 0;
+
+  // Takes blocks out of the index, then deletes them. Unknown ones are ignored.
+  virtual void remove(std::span<block_id const> ids) = 0;
+
+  [[nodiscard]] virtual store_stats stats() = 0;
+  [[nodiscard]] virtual store_properties const& properties() const noexcept = 0;
+};
+
+struct store_open_options {
+  durability level = durability::barrier;
+  // For a store that does not exist yet: its block size. nullopt: do not create one.
+  std::optional<std::uint32_t> create_block_bytes;
+  bool read_only = false;
+};
+
+// Opens (or creates) the store in `base`; `base` is DIR, which holds `.blockstore`.
+[[nodiscard]] std::unique_ptr<block_store> open_store(std::string const& base,
+                                                      store_open_options const& options);
+
+[[nodiscard]] std::unique_ptr<block_store> make_memory_store(std::uint32_t block_bytes);
+
+}  // namespace diskdump

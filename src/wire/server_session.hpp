@@ -1,0 +1,102 @@
+// The server's end of one dump as a machine without I/O: feed() bytes from the agent, get events;
+// call the verbs, take_output() and send it. Everything the agent says is checked here against the
+// exchange: order, ranges, window, what was asked for, totals. Not checked here: that a block's
+// content has its digest (that is CPU work for the workers; see block_received::id).
+//
+//   HELLO → hello; start(); SOURCE → source; DIGESTS → digests; answer(); BLOCK → block_announced,
+//   block_received; … END → end; finish()
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <variant>
+
+#include "wire/frame.hpp"
+#include "wire/image_digest.hpp"
+#include "wire/messages.hpp"
+
+namespace diskdump {
+
+struct block_received {
+  block_index index;
+  block_id id;  // what the content must hash to
+  block_codec codec = block_codec::raw;
+  std::uint32_t raw_bytes = 0;  // equals the geometry's length of the block
+  byte_vector payload;
+};
+// A BLOCK is coming: take a lease of payload_bytes before feeding on.
+struct block_incoming {
+  block_index index;
+  std::size_t payload_bytes = 0;
+};
+struct ended {
+  end_message totals;
+};
+
+class server_session {
+ public:
+  // `start` is sent by start(); its geometry rules what is accepted.
+  server_session(session_nonce const& nonce, start_message start);
+
+  using event = std::variant<hello_message, source_message, digests_message, block_incoming,
+                             block_received, note_message, bad_range_message, ended>;
+
+  // Takes bytes off the front of `input` until an event is complete or `input` is empty. Throws
+  // `error` with a wire_errc for any breach, and aborted_by_peer for ABORT (with the agent's code,
+  // offset and text as cause). After a throw only take_output() may be called.
+  [[nodiscard]] std::optional<event> feed(byte_view& input);
+
+  // The stream ended: throws early_end (or no_hello, with the noise as cause) unless END came.
+  void feed_eof();
+
+  // After hello.
+  void start();
+  // Verdicts for the next data blocks without one, in the order of their announcement. `wait` keeps
+  // the block's slot until settle(). REQUIRES: verdicts.size() <= unanswered().
+  void answer(std::span<verdict const> verdicts);
+  // REQUIRES: block `index` was told to wait; outcome is have or need.
+  void settle(block_index index, verdict outcome);
+  void switch_codec(codec_policy policy);
+  // After end: tells the agent that all is well.
+  void finish();
+  // Tells the agent to stop; any time.
+  void abort(abort_code code, std::string_view text);
+
+  // What is to be sent, in order; empty where there is nothing.
+  [[nodiscard]] byte_vector take_output();
+
+  [[nodiscard]] std::size_t unanswered() const noexcept { return unanswered_.size(); }
+  [[nodiscard]] block_geometry geometry() const noexcept { return geometry_; }
+  [[nodiscard]] bool has_ended() const noexcept { return stage_ == stage::ended; }
+  // Counts, next index and zero ids of what was announced so far. After source.
+  [[nodiscard]] image_digest const& announced() const noexcept { return *announced_; }
+
+ private:
+  enum class stage : std::uint8_t { hello, start, source, blocks, ended, finished };
+  enum class slot : std::uint8_t { unanswered, waits, needed };
+  struct pending {
+    block_id id;
+    slot state = slot::unanswered;
+  };
+  [[nodiscard]] event on_frame(frame_decoder::frame&& frame);
+  void expect(bool condition, wire_errc code, std::string_view cause) const;
+
+  session_nonce nonce_;
+  start_message start_;
+  stage stage_ = stage::hello;
+  hello_scanner scanner_;
+  byte_vector after_scan_;
+  frame_decoder decoder_;
+  block_geometry geometry_;
+  std::optional<image_digest> announced_;
+  // Invariant: pending_.size() <= start_.batch_blocks.
+  std::unordered_map<std::uint64_t, pending> pending_;
+  std::deque<block_index> unanswered_;
+  block_count received_;
+  std::size_t notes_ = 0;
+  std::size_t bad_ranges_ = 0;
+  byte_vector output_;
+};
+
+}  // namespace diskdump
