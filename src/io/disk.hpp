@@ -9,8 +9,8 @@
 #include <span>
 #include <string>
 
-#include "async/task.hpp"
 #include "async/offload.hpp"
+#include "async/task.hpp"
 #include "base/bytes.hpp"
 
 namespace diskdump {
@@ -25,7 +25,7 @@ struct disk_properties {
   std::uint32_t alignment_bytes = 1;  // of offset, length and memory; 1 where nothing is asked
   std::uint32_t sector_bytes = 512;   // what a bad sector costs
   disk_engine engine = disk_engine::posix;
-  std::string identity;               // "serial=… uuid=…", as far as known without help
+  std::string identity;  // "serial=… uuid=…", as far as known without help
 };
 
 struct data_range {

@@ -1,0 +1,73 @@
+// The file system as the store needs it: eight blocking calls on paths below one root directory, so
+// that tests can fail the n-th call and cut the power. All calls are thread-safe and made on the
+// caller's thread, never on the event loop.
+//
+// Paths are relative to the root ("" is the root itself), without "..". Failures throw `error` with
+// an io_errc and the whole path; what is normal (absent, exists already) is a value.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.hpp"
+
+namespace diskdump {
+
+enum class entry_kind : std::uint8_t { file, directory, other };
+
+struct directory_entry {
+  std::string name;
+  entry_kind kind = entry_kind::other;
+  std::uint64_t size_bytes = 0;  // of files
+};
+
+enum class sync_scope : std::uint8_t {
+  file,         // the content and size of the file `path`
+  directory,    // the names in the directory `path`
+  file_system,  // everything below the root, `path` is ignored: one syncfs
+};
+
+class file_system {
+ public:
+  virtual ~file_system() = default;
+
+  // Creates the file with this content; false where the path exists. Not durable. A write that
+  // fails leaves no file behind. The directory must exist.
+  virtual bool create_exclusive(std::string const& path, byte_view bytes) = 0;
+
+  // Adds to the end of an existing file. A write that fails may have added a part.
+  virtual void append(std::string const& path, byte_view bytes) = 0;
+
+  // At most `bytes_max` bytes from `offset_bytes` on, fewer only at the end of the file; nullopt
+  // where the path does not exist. (bytes_max 0 asks whether it exists.)
+  [[nodiscard]] virtual std::optional<byte_vector> read(std::string const& path,
+                                                        std::size_t bytes_max,
+                                                        std::uint64_t offset_bytes = 0) = 0;
+
+  // Renames, never replacing: false where `to` exists. Settles races between processes.
+  virtual bool rename_noreplace(std::string const& from, std::string const& to) = 0;
+
+  // Removes a file or an empty directory; false where there is none.
+  virtual bool remove(std::string const& path) = 0;
+
+  // Creates the directory and those above it, as far as they do not exist.
+  virtual void make_directories(std::string const& path) = 0;
+
+  // The entries of a directory in no particular order; nothing where it does not exist.
+  [[nodiscard]] virtual std::vector<directory_entry> list_directory(std::string const& path) = 0;
+
+  // When it returns, what `what` names survives a power cut. An error that the system met while
+  // writing anything back since the last call is thrown here.
+  virtual void sync(sync_scope what, std::string const& path) = 0;
+};
+
+// The real one. Opens the root directory once and keeps it: syncfs reports write-back errors only
+// to descriptors that were open before the writes. Throws `error` where `root` is no directory;
+// `create` makes it (and those above it) first.
+[[nodiscard]] std::unique_ptr<file_system> make_posix_file_system(std::string const& root,
+                                                                  bool create = false);
+
+}  // namespace diskdump

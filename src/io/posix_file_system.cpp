@@ -1,0 +1,208 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "base/assert.hpp"
+#include "io/file_system.hpp"
+#include "io/io_errc.hpp"
+#include "io/unique_fd.hpp"
+
+namespace diskdump {
+
+namespace {
+
+// mkdir -p below `at`; an existing name that is no directory shows at the next step.
+void make_directories_at(int at, std::string const& path, std::string const& shown) {
+  for (std::size_t end = 0; end != std::string::npos;) {
+    end = path.find('/', end + 1);
+    auto const part = path.substr(0, end);
+    if (part.empty()) continue;
+    if (::mkdirat(at, part.c_str(), 0777) != 0 && errno != EEXIST) {
+      throw disk_error(errno, io_direction::write, "mkdir", shown);
+    }
+  }
+}
+
+class posix_file_system final : public file_system {
+ public:
+  posix_file_system(std::string root, bool create) : root_(std::move(root)) {
+    if (create) make_directories_at(AT_FDCWD, root_, root_);
+    directory_ = unique_fd(::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory_) throw disk_error(errno, io_direction::open, "open", root_);
+  }
+
+  bool create_exclusive(std::string const& path, byte_view bytes) override {
+    unique_fd const file(open_at(path, O_WRONLY | O_CREAT | O_EXCL));
+    if (!file) {
+      if (errno == EEXIST) return false;
+      throw failed(io_direction::write, "create", path);
+    }
+    try {
+      write_all(file.get(), bytes, path);
+    } catch (...) {
+      (void)::unlinkat(directory_.get(), path.c_str(), 0);
+      throw;
+    }
+    return true;
+  }
+
+  void append(std::string const& path, byte_view bytes) override {
+    unique_fd const file(open_at(path, O_WRONLY | O_APPEND));
+    if (!file) throw failed(io_direction::write, "open", path);
+    write_all(file.get(), bytes, path);
+  }
+
+  std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
+                                  std::uint64_t offset_bytes) override {
+    // Not blocking on a FIFO that someone put there.
+    unique_fd const file(open_at(path, O_RDONLY | O_NONBLOCK));
+    if (!file) {
+      if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+      throw failed(io_direction::open, "open", path);
+    }
+    struct stat status{};
+    if (::fstat(file.get(), &status) != 0) throw failed(io_direction::read, "fstat", path);
+    if (!S_ISREG(status.st_mode)) {
+      throw error(S_ISDIR(status.st_mode) ? io_errc::is_directory : io_errc::unsupported_type,
+                  severity::permanent)
+          .path(shown(path));
+    }
+    auto const size_bytes = static_cast<std::uint64_t>(status.st_size);
+    auto const rest = offset_bytes < size_bytes ? size_bytes - offset_bytes : 0;
+    byte_vector bytes(static_cast<std::size_t>(std::min<std::uint64_t>(rest, bytes_max)));
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+      auto const n = ::pread(file.get(), bytes.data() + done, bytes.size() - done,
+                             static_cast<off_t>(offset_bytes + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) throw failed(io_direction::read, "pread", path).offset(offset_bytes + done);
+      if (n == 0) break;  // it was cut meanwhile
+      done += static_cast<std::size_t>(n);
+    }
+    bytes.resize(done);
+    return bytes;
+  }
+
+  bool rename_noreplace(std::string const& from, std::string const& to) override {
+    check(from), check(to);
+    int const at = directory_.get();
+    if (::renameat2(at, from.c_str(), at, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+    if (errno == EEXIST) return false;
+    if (errno != EINVAL && errno != ENOSYS) throw failed(io_direction::write, "rename", to);
+    // NFS and some others lack the flag; a link does not replace either.
+    if (::linkat(at, from.c_str(), at, to.c_str(), 0) != 0) {
+      if (errno == EEXIST) return false;
+      throw failed(io_direction::write, "link", to);
+    }
+    if (::unlinkat(at, from.c_str(), 0) != 0) throw failed(io_direction::write, "unlink", from);
+    return true;
+  }
+
+  bool remove(std::string const& path) override {
+    check(path);
+    if (::unlinkat(directory_.get(), path.c_str(), 0) == 0) return true;
+    if (errno == EISDIR && ::unlinkat(directory_.get(), path.c_str(), AT_REMOVEDIR) == 0) {
+      return true;
+    }
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    throw failed(io_direction::write, "unlink", path);
+  }
+
+  void make_directories(std::string const& path) override {
+    check(path);
+    make_directories_at(directory_.get(), path, shown(path));
+  }
+
+  std::vector<directory_entry> list_directory(std::string const& path) override {
+    unique_fd file(open_at(path, O_RDONLY | O_DIRECTORY));
+    if (!file) {
+      if (errno == ENOENT) return {};
+      throw failed(io_direction::open, "open", path);
+    }
+    struct closer {
+      void operator()(DIR* d) const noexcept { ::closedir(d); }
+    };
+    std::unique_ptr<DIR, closer> const directory(::fdopendir(file.get()));
+    if (!directory) throw failed(io_direction::read, "opendir", path);
+    (void)file.release();
+
+    std::vector<directory_entry> entries;
+    for (;;) {
+      errno = 0;
+      auto const* const found = ::readdir(directory.get());
+      if (found == nullptr) {
+        if (errno != 0) throw failed(io_direction::read, "readdir", path);
+        return entries;
+      }
+      std::string name(found->d_name);
+      if (name == "." || name == "..") continue;
+      struct stat status{};
+      if (::fstatat(::dirfd(directory.get()), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) continue;  // removed meanwhile
+        throw failed(io_direction::read, "stat", path + "/" + name);
+      }
+      directory_entry entry;
+      entry.name = std::move(name);
+      if (S_ISREG(status.st_mode)) {
+        entry.kind = entry_kind::file;
+        entry.size_bytes = static_cast<std::uint64_t>(status.st_size);
+      } else if (S_ISDIR(status.st_mode)) {
+        entry.kind = entry_kind::directory;
+      }
+      entries.push_back(std::move(entry));
+    }
+  }
+
+  void sync(sync_scope what, std::string const& path) override {
+    if (what == sync_scope::file_system) {
+      if (::syncfs(directory_.get()) != 0) throw failed(io_direction::write, "syncfs", "");
+      return;
+    }
+    int const flags = what == sync_scope::directory ? O_RDONLY | O_DIRECTORY : O_RDONLY;
+    unique_fd const file(open_at(path, flags));
+    if (!file) throw failed(io_direction::write, "open", path);
+    if (::fsync(file.get()) != 0) throw failed(io_direction::write, "fsync", path);
+  }
+
+ private:
+  static void check(std::string const& path) { DISKDUMP_ASSERT(!path.starts_with('/')); }
+
+  [[nodiscard]] int open_at(std::string const& path, int flags) const {
+    check(path);
+    char const* const name = path.empty() ? "." : path.c_str();
+    return ::openat(directory_.get(), name, flags | O_CLOEXEC, 0666);
+  }
+
+  void write_all(int file, byte_view bytes, std::string const& path) const {
+    while (!bytes.empty()) {
+      auto const n = ::write(file, bytes.data(), bytes.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) throw failed(io_direction::write, "write", path);
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+  }
+
+  [[nodiscard]] std::string shown(std::string const& path) const {
+    return path.empty() ? root_ : root_ + "/" + path;
+  }
+  [[nodiscard]] error failed(io_direction direction, std::string_view what,
+                             std::string const& path) const {
+    return disk_error(errno, direction, what, shown(path));
+  }
+
+  std::string root_;
+  unique_fd directory_;
+};
+
+}  // namespace
+
+std::unique_ptr<file_system> make_posix_file_system(std::string const& root, bool create) {
+  return std::make_unique<posix_file_system>(root, create);
+}
+
+}  // namespace diskdump
