@@ -21,9 +21,9 @@ namespace diskdump {
 enum class block_codec : std::uint8_t { raw = 0, lz4 = 1, zlib = 2 };
 
 enum class codec_errc {
-  damaged = 1,     // the stream does not decode
-  too_long,        // it decodes to more bytes than the block has
-  too_short,       // it ends before the block is full
+  damaged = 1,  // the stream does not decode
+  too_long,     // it decodes to more bytes than the block has
+  too_short,    // it ends before the block is full
 };
 [[nodiscard]] std::string_view sentence(codec_errc e) noexcept;
 [[nodiscard]] inline char const* module_name(codec_errc) noexcept { return "codec"; }

@@ -45,7 +45,9 @@ struct sha256_stream::state {
   SHA256_CTX context;
 };
 
-sha256_stream::sha256_stream() : state_(std::make_unique<state>()) { SHA256_Init(&state_->context); }
+sha256_stream::sha256_stream() : state_(std::make_unique<state>()) {
+  SHA256_Init(&state_->context);
+}
 sha256_stream::~sha256_stream() = default;
 sha256_stream::sha256_stream(sha256_stream&&) noexcept = default;
 sha256_stream& sha256_stream::operator=(sha256_stream&&) noexcept = default;
