@@ -36,11 +36,17 @@ inline constexpr std::size_t frame_payload_bytes_max = block_header_bytes + bloc
 inline constexpr std::size_t control_payload_bytes_max = 64 * KiB;
 inline constexpr std::size_t digest_runs_max = 256;
 inline constexpr std::size_t answers_max = 256;
+// All blocks of one DIGESTS, zero runs included: what one message makes the receiver hash for the
+// image digest (32 bytes a block, 2 MiB, 1.5 ms) and write to a manifest. A long hole takes several.
+inline constexpr std::uint64_t digests_blocks_max = 65536;
 inline constexpr std::size_t path_bytes_max = 4096;
 inline constexpr std::size_t note_bytes_max = 1024;
+inline constexpr std::size_t identity_bytes_max = 1024;
+inline constexpr std::size_t build_bytes_max = 255;
 inline constexpr std::size_t notes_max = 1000;
 inline constexpr std::size_t bad_ranges_max = 4096;
 inline constexpr std::size_t login_noise_bytes_max = 64 * KiB;
+static_assert(digests_blocks_max >= digest_runs_max);
 static_assert(digest_runs_max * 33 + 16 <= control_payload_bytes_max);
 static_assert(path_bytes_max + 64 <= control_payload_bytes_max);
 

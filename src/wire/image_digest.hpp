@@ -1,5 +1,6 @@
-// Counts and the digest over all block ids of an image, as END carries them. Both ends keep one and
-// compare: pair check for everything that was announced.
+// Counts and the digest over the block ids of an image, as END carries them. Both ends keep one and
+// compare: pair check for everything that was announced. It covers the blocks from START's
+// first_block to the end. No thread of its own.
 #pragma once
 
 #include "base/units.hpp"
@@ -10,12 +11,17 @@ namespace diskdump {
 
 class image_digest {
  public:
-  explicit image_digest(block_geometry geometry);
+  // REQUIRES: first <= geometry.blocks().
+  explicit image_digest(block_geometry geometry, block_index first = {});
 
-  // REQUIRES: the runs do not pass the end of the image.
+  // REQUIRES: the run does not pass the end of the image.
   void add(digest_run const& run);
 
   [[nodiscard]] block_index next() const noexcept { return next_; }
+  // How many blocks are not announced yet.
+  [[nodiscard]] block_count rest() const noexcept {
+    return {geometry_.blocks().value - next_.value};
+  }
   [[nodiscard]] block_count data_blocks() const noexcept { return data_; }
   [[nodiscard]] block_count zero_blocks() const noexcept { return zero_; }
   [[nodiscard]] block_id value() const noexcept { return ids_.value(); }

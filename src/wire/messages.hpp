@@ -1,7 +1,7 @@
 // The messages of agent and server as values, their layout (PROTOCOL.md has it as a table) and
-// their bounds. `encode` appends one whole frame; `decode_*` takes a frame's payload, believes
-// nothing, and throws wire_errc::malformed (severity corruption) where it does not parse exactly.
-// Pure functions; any thread.
+// their bounds. `encode` appends one whole frame (texts above their bound are cut); `decode_*`
+// takes a frame's payload, believes nothing, and throws wire_errc::malformed (severity corruption)
+// where it does not parse exactly. Pure functions; any thread.
 #pragma once
 
 #include <array>
@@ -51,7 +51,7 @@ struct hello_message {
   machine_architecture architecture = machine_architecture::unknown;
   read_engine engine = read_engine::posix;
   block_id self_digest{};  // SHA-256 of the agent's own file
-  std::string build;       // for a person; at most 255 bytes
+  std::string build;       // for a person; at most limits::build_bytes_max
 };
 
 // What the source is at START; `image_bytes` rules for the whole dump.
@@ -60,19 +60,20 @@ struct source_message {
   source_type type = source_type::regular_file;
   bool direct_io = false;
   std::uint32_t alignment_bytes = 1;
-  std::string identity;  // serial or UUID, as "key=value" words; at most 1024 bytes
+  std::string identity;  // "key=value" words: serial, UUID; at most limits::identity_bytes_max
 };
 
-// A run in DIGESTS: one data block with its id, or `blocks` zero blocks, read (zeros) or not (hole).
+// A run in DIGESTS: one data block with its id, or `blocks` zero blocks, read (zeros) or not
+// (hole).
 enum class run_kind : std::uint8_t { data = 0, zeros = 1, hole = 2 };
 struct digest_run {
   run_kind kind = run_kind::data;
-  block_id id{};             // data only
-  block_count blocks{1};     // 1 for data; u32 on the wire
+  block_id id{};          // data only
+  block_count blocks{1};  // 1 for data
 };
 struct digests_message {
   block_index first;
-  std::vector<digest_run> runs;  // at most limits::digest_runs_max
+  std::vector<digest_run> runs;  // at most limits::digest_runs_max, of digests_blocks_max
 };
 
 // The payload follows these fields in the frame and is not part of the struct.
@@ -94,27 +95,27 @@ struct bad_range_message {
 };
 
 struct end_message {
-  block_count blocks;         // all blocks of the image
-  block_count data_blocks;    // announced with an id
-  block_count zero_blocks;    // zeros and holes
-  block_count sent_blocks;    // BLOCK frames
+  block_count blocks;       // all blocks of the image
+  block_count data_blocks;  // announced with an id, from first_block on
+  block_count zero_blocks;  // zeros and holes, from first_block on
+  block_count sent_blocks;  // BLOCK frames
   std::uint64_t read_bytes = 0;
-  block_id ids_digest{};      // SHA-256 over the ids of all blocks in order, 32 bytes each
+  block_id ids_digest{};  // SHA-256 over the ids from first_block on, in order, 32 bytes each
 };
 
 enum class abort_code : std::uint16_t {
   internal = 1,
-  cannot_open = 2,     // absent, no permission, not a file or block device
-  read_failed = 3,     // bad sectors
-  source_shrank = 4,   // a short read before the size that SOURCE told
+  cannot_open = 2,    // absent, no permission, not a file or block device
+  read_failed = 3,    // bad sectors
+  source_shrank = 4,  // a short read before the size that SOURCE told
   protocol = 5,
   cancelled = 6,
 };
 struct abort_message {
   abort_code code = abort_code::internal;
-  std::uint32_t errno_value = 0;      // 0 where none
+  std::uint32_t errno_value = 0;                   // 0 where none
   std::uint64_t offset_bytes = ~std::uint64_t{0};  // all ones where none
-  std::string text;                   // at most limits::note_bytes_max
+  std::string text;                                // at most limits::note_bytes_max
 };
 
 enum class codec_policy : std::uint8_t { none = 0, lz4 = 1, zlib = 2 };
@@ -128,8 +129,13 @@ struct start_message {
   std::uint64_t read_limit_bytes_per_s = 0;  // 0: none
   std::uint16_t threads_max = 0;             // 0: all cores
   bool skip_bad_sectors = false;
-  bool low_priority = false;                 // idle I/O class and CPU nice
+  bool low_priority = false;  // idle I/O class and CPU nice
 };
+
+// Throws wire_errc::malformed (permanent) where a field is outside its bounds: the batch is above
+// limits::batch_bytes_max, the block size is not a multiple of limits::block_bytes_multiple, ….
+// decode_start() has called it; a server calls it for what a person asked for.
+void check(start_message const& m);
 
 enum class verdict : std::uint8_t { have = 0, need = 1, wait = 2 };
 
@@ -163,7 +169,8 @@ void encode_block_header(byte_vector& to, block_header const& m, std::size_t pay
 [[nodiscard]] hello_message decode_hello(byte_view payload);
 [[nodiscard]] source_message decode_source(byte_view payload);
 [[nodiscard]] digests_message decode_digests(byte_view payload);
-[[nodiscard]] block_header decode_block_header(byte_view first_bytes);  // limits::block_header_bytes
+[[nodiscard]] block_header decode_block_header(
+    byte_view first_bytes);  // limits::block_header_bytes
 [[nodiscard]] note_message decode_note(byte_view payload);
 [[nodiscard]] bad_range_message decode_bad_range(byte_view payload);
 [[nodiscard]] end_message decode_end(byte_view payload);
@@ -178,5 +185,6 @@ void decode_done(byte_view payload);
 [[nodiscard]] std::optional<session_nonce> nonce_from_hex(std::string_view text) noexcept;
 [[nodiscard]] std::string_view to_string(read_engine e) noexcept;
 [[nodiscard]] std::string_view to_string(message_kind k) noexcept;
+[[nodiscard]] std::string_view to_string(abort_code c) noexcept;
 
 }  // namespace diskdump

@@ -3,12 +3,16 @@
 // exchange: order, ranges, window, what was asked for, totals. Not checked here: that a block's
 // content has its digest (that is CPU work for the workers; see block_received::id).
 //
-//   HELLO → hello; start(); SOURCE → source; DIGESTS → digests; answer(); BLOCK → block_announced,
-//   block_received; … END → end; finish()
+//   HELLO → hello; start(); SOURCE → source; DIGESTS → digests; answer(); BLOCK → block_incoming,
+//   block_received; … END → ended; finish()
+//
+// Owned by one coroutine; no thread of its own. It holds one frame's payload and a table of at most
+// batch_blocks entries. Texts of the agent in events and errors are printable().
 #pragma once
 
 #include <deque>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <variant>
 
@@ -36,7 +40,8 @@ struct ended {
 
 class server_session {
  public:
-  // `start` is sent by start(); its geometry rules what is accepted.
+  // `start` is sent by start(); its geometry rules what is accepted. Throws wire_errc::malformed
+  // (permanent) where check(start) does.
   server_session(session_nonce const& nonce, start_message start);
 
   using event = std::variant<hello_message, source_message, digests_message, block_incoming,
@@ -44,21 +49,22 @@ class server_session {
 
   // Takes bytes off the front of `input` until an event is complete or `input` is empty. Throws
   // `error` with a wire_errc for any breach, and aborted_by_peer for ABORT (with the agent's code,
-  // offset and text as cause). After a throw only take_output() may be called.
+  // offset and text as cause). After a throw only abort() and take_output() may be called.
   [[nodiscard]] std::optional<event> feed(byte_view& input);
 
   // The stream ended: throws early_end (or no_hello, with the noise as cause) unless END came.
   void feed_eof();
 
-  // After hello.
+  // REQUIRES: the hello event came, and start() was not called before.
   void start();
   // Verdicts for the next data blocks without one, in the order of their announcement. `wait` keeps
   // the block's slot until settle(). REQUIRES: verdicts.size() <= unanswered().
   void answer(std::span<verdict const> verdicts);
   // REQUIRES: block `index` was told to wait; outcome is have or need.
   void settle(block_index index, verdict outcome);
+  // Once the agent has ended this does nothing. REQUIRES: start() was called.
   void switch_codec(codec_policy policy);
-  // After end: tells the agent that all is well.
+  // Tells the agent that all is well. REQUIRES: the ended event came.
   void finish();
   // Tells the agent to stop; any time.
   void abort(abort_code code, std::string_view text);
@@ -67,30 +73,41 @@ class server_session {
   [[nodiscard]] byte_vector take_output();
 
   [[nodiscard]] std::size_t unanswered() const noexcept { return unanswered_.size(); }
+  // Data blocks announced and neither held nor received; at most batch_blocks.
+  [[nodiscard]] std::size_t unsettled() const noexcept { return pending_.size(); }
   [[nodiscard]] block_geometry geometry() const noexcept { return geometry_; }
-  [[nodiscard]] bool has_ended() const noexcept { return stage_ == stage::ended; }
-  // Counts, next index and zero ids of what was announced so far. After source.
+  // Whether END came and was right.
+  [[nodiscard]] bool has_ended() const noexcept { return stage_ >= stage::ended; }
+  // Counts, next index and zero ids of what was announced so far. REQUIRES: the source event came.
   [[nodiscard]] image_digest const& announced() const noexcept { return *announced_; }
 
  private:
-  enum class stage : std::uint8_t { hello, start, source, blocks, ended, finished };
+  enum class stage : std::uint8_t { noise, hello, start, source, blocks, ended, finished };
   enum class slot : std::uint8_t { unanswered, waits, needed };
   struct pending {
     block_id id;
     slot state = slot::unanswered;
   };
   [[nodiscard]] event on_frame(frame_decoder::frame&& frame);
-  void expect(bool condition, wire_errc code, std::string_view cause) const;
+  [[nodiscard]] event on_hello(hello_message&& m);
+  [[nodiscard]] event on_source(source_message&& m);
+  [[nodiscard]] event on_digests(digests_message&& m);
+  [[nodiscard]] event on_block_announced(frame_decoder::block_announced const& block) const;
+  [[nodiscard]] event on_block(frame_decoder::frame&& frame);
+  [[nodiscard]] event on_note(note_message&& m);
+  [[nodiscard]] event on_bad_range(bad_range_message&& m);
+  [[nodiscard]] event on_end(end_message&& m);
+  void expect_stage(message_kind kind, stage wanted) const;
+  void check_invariant() const;
 
   session_nonce nonce_;
   start_message start_;
-  stage stage_ = stage::hello;
+  stage stage_ = stage::noise;
   hello_scanner scanner_;
-  byte_vector after_scan_;
-  frame_decoder decoder_;
+  frame_decoder decoder_{wire_side::server};
   block_geometry geometry_;
   std::optional<image_digest> announced_;
-  // Invariant: pending_.size() <= start_.batch_blocks.
+  // Invariant: pending_.size() <= start_.batch_blocks, and every index in unanswered_ is in it.
   std::unordered_map<std::uint64_t, pending> pending_;
   std::deque<block_index> unanswered_;
   block_count received_;
