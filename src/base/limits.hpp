@@ -70,6 +70,7 @@ inline constexpr std::size_t stream_read_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_receive_buffer_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_send_buffer_bytes_max = 1 * MiB;
 inline constexpr std::size_t stderr_tail_bytes_max = 8 * KiB;
+inline constexpr int pipe_bytes = 1 << 20;  // F_SETPIPE_SZ; an unprivileged user's limit
 
 // ---- Server, shared -----------------------------------------------------------------------------
 inline constexpr std::size_t targets_max = 4096;
@@ -92,6 +93,10 @@ inline constexpr std::chrono::seconds connect_timeout_max{20};
 inline constexpr std::chrono::seconds silence_timeout_max{60};
 inline constexpr std::chrono::seconds deploy_timeout_max{60};
 inline constexpr std::chrono::milliseconds progress_interval{200};
+// How long close() of a stream waits for the program's end before it breaks the connection.
+inline constexpr std::chrono::seconds close_wait_max{5};
+// How long the loop may stand still for a child that was sent SIGKILL.
+inline constexpr std::chrono::milliseconds kill_wait_max{50};
 
 static_assert(block_bytes_default % block_bytes_multiple == 0);
 static_assert(block_bytes_max % block_bytes_multiple == 0);

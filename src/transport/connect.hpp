@@ -1,5 +1,5 @@
-// From a host's name to a `remote_host`: the user's ssh configuration, the choice of transport, host
-// keys and authentication. Called on the event loop's thread; resumes there.
+// From a host's name to a `remote_host`: the user's ssh configuration, the choice of transport,
+// host keys and authentication. Called on the event loop's thread; resumes there.
 #pragma once
 
 #include <cstdint>
@@ -17,19 +17,19 @@
 namespace diskdump {
 
 enum class transport_errc {
-  unknown_host = 1,        // the name does not resolve
-  cannot_connect,          // refused, unreachable, timed out
-  connection_lost,         // established, then gone
-  negotiation_failed,      // no common algorithm, or not an SSH server
-  host_key_unknown,        // not in known_hosts
-  host_key_changed,        // another key stands in known_hosts
+  unknown_host = 1,    // the name does not resolve
+  cannot_connect,      // refused, unreachable, timed out
+  connection_lost,     // established, then gone
+  negotiation_failed,  // no common algorithm, or not an SSH server
+  host_key_unknown,    // not in known_hosts
+  host_key_changed,    // another key stands in known_hosts
   authentication_failed,
-  cannot_exec,             // the server refused the channel or the command
-  no_place_for_agent,      // no directory on the target may hold and execute the agent
-  agent_did_not_start,     // sudo refused, or the program ended before HELLO
-  transfer_failed,         // the upload did not arrive whole
-  ssh_not_found,           // no `ssh` program for the openssh transport
-  bad_configuration,       // ssh_config, identity file or option that cannot be used
+  cannot_exec,          // the server refused the channel or the command
+  no_place_for_agent,   // no directory on the target may hold and execute the agent
+  agent_did_not_start,  // sudo refused, or the program ended before HELLO
+  transfer_failed,      // the upload did not arrive whole
+  ssh_not_found,        // no `ssh` program for the openssh transport
+  bad_configuration,    // ssh_config, identity file or option that cannot be used
 };
 [[nodiscard]] std::string_view sentence(transport_errc e) noexcept;
 [[nodiscard]] inline char const* module_name(transport_errc) noexcept { return "transport"; }
@@ -42,7 +42,7 @@ struct ssh_options {
   std::optional<std::string> user;
   std::optional<std::uint16_t> port;
   std::vector<std::string> identity_files;
-  std::optional<std::string> config_file;   // -F; "none" as in ssh
+  std::optional<std::string> config_file;  // -F; "none" as in ssh
   transport_choice transport = transport_choice::automatic;
   bool accept_new_host_keys = false;
 };

@@ -1,7 +1,7 @@
-// Puts the agent on a target and starts it (DESIGN: nothing has to be installed there). The first run
-// uploads the binary that fits the target into a directory that only the user can write; later runs
-// find it there and upload nothing. Where nothing may be executed, or no binary fits, the Python
-// agent is fed over stdin.
+// Puts the agent on a target and starts it (DESIGN: nothing has to be installed there). The first
+// run uploads the binary that fits the target into a directory that only the user can write; later
+// runs find it there and upload nothing. Where nothing may be executed, or no binary fits, the
+// Python agent is fed over stdin.
 #pragma once
 
 #include <span>
@@ -31,8 +31,8 @@ enum class agent_choice : std::uint8_t { automatic, native, python };
 
 struct agent_launch {
   agent_choice agent = agent_choice::automatic;
-  bool sudo = false;           // `sudo -n`
-  std::string nonce_hex;       // the agent's only argument after "serve"
+  bool sudo = false;      // `sudo -n`
+  std::string nonce_hex;  // the agent's only argument after "serve"
   std::size_t window_bytes = 0;
 };
 
@@ -40,7 +40,7 @@ struct launched_agent {
   std::unique_ptr<stream> io;  // HELLO comes first, maybe after login noise
   bool python = false;
   bool uploaded = false;
-  std::string location;        // path on the target, or "python3 on stdin"
+  std::string location;  // path on the target, or "python3 on stdin"
 };
 
 // Completes with the started agent's stdin and stdout. Throws no_place_for_agent,

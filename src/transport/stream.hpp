@@ -28,8 +28,8 @@ class stream {
   // operation_aborted; bytes are not lost by it unless the stream is dropped.
   [[nodiscard]] virtual task<std::size_t> read(byte_span to) = 0;
 
-  // Completes when all of `bytes` were taken over by the transport. Throws as read(). One write at a
-  // time, at the same time as a read. `bytes` stay alive until then.
+  // Completes when all of `bytes` were taken over by the transport. Throws as read(). One write at
+  // a time, at the same time as a read. `bytes` stay alive until then.
   [[nodiscard]] virtual task<> write(byte_view bytes) = 0;
 
   // The program's stdin ends; reading goes on.
