@@ -19,7 +19,7 @@ byte_span slot_lease::bytes() const noexcept {
 
 buffer_pool::buffer_pool(asio::any_io_executor executor, std::size_t slot_bytes,
                          std::uint32_t slots)
-    : slot_bytes_(slot_bytes), slots_(slots), waiters_(std::move(executor)) {
+    : slot_bytes_(slot_bytes), slots_(slots), units_(std::move(executor), slots) {
   DISKDUMP_ASSERT(slots > 0 && slot_bytes > 0 && slot_bytes % 4096 == 0);
   void* const memory = ::mmap(nullptr, slot_bytes * slots, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -36,22 +36,23 @@ buffer_pool::~buffer_pool() {
 
 void buffer_pool::give_back(std::uint32_t slot) noexcept {
   free_.push_back(slot);
-  waiters_.wake_one();
+  units_.release(1);
 }
 
-slot_lease buffer_pool::try_acquire() noexcept {
-  if (free_.empty()) return {};
+slot_lease buffer_pool::take() noexcept {
   auto const slot = free_.back();
   free_.pop_back();
   return slot_lease(*this, slot);
 }
 
+slot_lease buffer_pool::try_acquire() noexcept {
+  if (!units_.try_acquire(1)) return {};
+  return take();
+}
+
 task<slot_lease> buffer_pool::acquire() {
-  while (free_.empty()) co_await waiters_.wait();
-  // A second free slot may have been announced to nobody while this waiter was being woken.
-  auto lease = try_acquire();
-  if (!free_.empty()) waiters_.wake_one();
-  co_return lease;
+  co_await units_.acquire(1);
+  co_return take();
 }
 
 }  // namespace diskdump

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "async/wait_list.hpp"
+#include "async/fifo_semaphore.hpp"
 #include "base/bytes.hpp"
 
 namespace diskdump {
@@ -53,11 +53,11 @@ class buffer_pool {
 
   // Completes with a slot, resuming on the executor, in order of arrival. Cancelled: none taken.
   [[nodiscard]] task<slot_lease> acquire();
-  // A slot if one is free.
+  // A slot if one is free and nobody waits for one.
   [[nodiscard]] slot_lease try_acquire() noexcept;
 
   [[nodiscard]] std::uint32_t free_slots() const noexcept {
-    return static_cast<std::uint32_t>(free_.size());
+    return static_cast<std::uint32_t>(units_.available());
   }
   [[nodiscard]] std::uint32_t slots() const noexcept { return slots_; }
   [[nodiscard]] std::size_t slot_bytes() const noexcept { return slot_bytes_; }
@@ -65,12 +65,13 @@ class buffer_pool {
  private:
   friend class slot_lease;
   void give_back(std::uint32_t slot) noexcept;
+  [[nodiscard]] slot_lease take() noexcept;
 
   std::size_t slot_bytes_;
   std::uint32_t slots_;
   std::byte* memory_ = nullptr;
   std::vector<std::uint32_t> free_;  // a stack: the slot used last is warm in the cache
-  wait_list waiters_;
+  fifo_semaphore units_;             // Invariant: available() <= free_.size()
 };
 
 }  // namespace diskdump

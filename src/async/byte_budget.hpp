@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "async/wait_list.hpp"
+#include "async/fifo_semaphore.hpp"
 
 namespace diskdump {
 
@@ -42,7 +42,7 @@ class byte_lease {
 class byte_budget {
  public:
   byte_budget(asio::any_io_executor executor, std::uint64_t capacity_bytes)
-      : capacity_bytes_(capacity_bytes), queue_(executor), space_(std::move(executor)) {}
+      : capacity_bytes_(capacity_bytes), units_(std::move(executor), capacity_bytes) {}
   ~byte_budget();  // Invariant: every lease came back.
 
   // Completes with a lease of `bytes`, in order of arrival: a large request is not starved by small
@@ -50,7 +50,10 @@ class byte_budget {
   [[nodiscard]] task<byte_lease> acquire(std::uint64_t bytes);
 
   [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return capacity_bytes_; }
-  [[nodiscard]] std::uint64_t leased_bytes() const noexcept { return leased_bytes_; }
+  // Leases held, and bytes promised to a waiter that is being woken.
+  [[nodiscard]] std::uint64_t leased_bytes() const noexcept {
+    return capacity_bytes_ - units_.available();
+  }
   [[nodiscard]] std::uint64_t leased_bytes_peak() const noexcept { return leased_bytes_peak_; }
 
  private:
@@ -58,11 +61,8 @@ class byte_budget {
   void give_back(std::uint64_t bytes) noexcept;
 
   std::uint64_t capacity_bytes_;
-  std::uint64_t leased_bytes_ = 0;
   std::uint64_t leased_bytes_peak_ = 0;
-  bool head_waits_ = false;  // one request at a time waits for space; the others queue behind it
-  wait_list queue_;
-  wait_list space_;
+  fifo_semaphore units_;
 };
 
 }  // namespace diskdump

@@ -1,5 +1,5 @@
-// Waiting for time to pass, as an interface: a real one on Asio's timers, and one whose clock a test
-// moves by hand.
+// Waiting for time to pass, as an interface: a real one on Asio's timers, and one whose clock a
+// test moves by hand.
 #pragma once
 
 #include <map>
