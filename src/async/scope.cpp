@@ -41,60 +41,66 @@ void scope::record(std::exception_ptr failure) {
   }
 }
 
+void scope::fail(std::exception_ptr failure) {
+  record(std::move(failure));
+  cancel();
+}
+
 // The catch stands around the child itself, so that failures are recorded in the order in which
 // they leave their coroutines, before any sibling can run.
 task<> scope::run(task<> child, scope& self) {
   try {
     co_await std::move(child);
   } catch (...) {
-    self.record(std::current_exception());
-    self.cancel();
+    self.fail(std::current_exception());
   }
 }
 
 void scope::spawn(task<> child) {
-  auto const at = children_.emplace(children_.end());
-  asio::co_spawn(executor_, run(std::move(child), *this),
-                 asio::bind_cancellation_slot(at->cancel.slot(), [this, at](std::exception_ptr e) {
-                   if (e) record(std::move(e));
-                   children_.erase(at);
-                   if (children_.empty()) idle_.cancel();
-                 }));
-  if (cancelled_) {
-    // The child's frame is entered from the executor; the signal must come after that.
-    asio::post(executor_, [this] {
-      if (cancelled_) cancel();
-    });
-  }
+  auto const state = std::make_shared<child_state>();
+  auto const at = children_.insert(children_.end(), state);
+  asio::co_spawn(
+      executor_, run(std::move(child), *this),
+      asio::bind_cancellation_slot(state->cancel.slot(), [this, at](std::exception_ptr e) {
+        if (e) record(std::move(e));
+        // The signal must outlive this handler, which Asio keeps in it.
+        auto const ended = *at;
+        children_.erase(at);
+        if (children_.empty()) idle_.cancel();
+      }));
+  // By now the child waits for something, has ended, or (spawned from outside the event loop) has
+  // not begun; in each case the signal finds it at its next wait.
+  if (cancelled_) state->cancel.emit(asio::cancellation_type::terminal);
 }
 
 void scope::cancel() {
   cancelled_ = true;
-  // A cancelled child may run on and end inside emit(); the list is walked with care for that.
-  for (auto at = children_.begin(); at != children_.end();) {
-    auto& child = *at++;
-    child.cancel.emit(asio::cancellation_type::terminal);
-  }
+  // A child may end inside emit(), so a copy is walked, which also keeps each signal alive.
+  std::vector<std::shared_ptr<child_state>> const children(children_.begin(), children_.end());
+  for (auto const& child : children) child->cancel.emit(asio::cancellation_type::terminal);
 }
 
 task<> scope::join() {
+  // The state of the waiting coroutine is left as it was found: it stays cancelled afterwards, and
+  // its later waits throw, as they would without a scope.
+  bool const throws = co_await asio::this_coro::throw_if_cancelled();
   co_await asio::this_coro::throw_if_cancelled(false);
+  bool passed_on = false;
   while (!children_.empty()) {
-    asio::error_code ignored;
-    co_await idle_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    if ((co_await asio::this_coro::cancellation_state).cancelled() !=
-            asio::cancellation_type::none &&
-        !children_.empty()) {
-      cancel();
-      // From here on a further cancellation has nothing to add, and must not spin this loop.
-      co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    if (!passed_on && (co_await asio::this_coro::cancellation_state).cancelled() !=
+                          asio::cancellation_type::none) {
+      passed_on = true;
       if (!first_noise_) {
         first_noise_ = std::make_exception_ptr(
             std::system_error(asio::error::make_error_code(asio::error::operation_aborted)));
       }
+      cancel();
+      continue;
     }
+    asio::error_code ignored;
+    co_await idle_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
-  co_await asio::this_coro::throw_if_cancelled(true);
+  co_await asio::this_coro::throw_if_cancelled(throws);
   if (first_failure_) std::rethrow_exception(first_failure_);
   if (first_noise_) std::rethrow_exception(first_noise_);
 }
