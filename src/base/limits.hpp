@@ -57,6 +57,16 @@ inline constexpr std::size_t digest_groups_in_flight_max = 4;
 inline constexpr std::size_t sector_bytes_min = 512;
 inline constexpr unsigned worker_threads_max = 64;
 
+// ---- Disks --------------------------------------------------------------------------------------
+inline constexpr std::size_t disk_buffers_max = 64;       // of one vectored read; far below IOV_MAX
+inline constexpr unsigned disk_queue_depth_max = 1024;
+inline constexpr unsigned disk_retries_max = 16;          // of one request after EINTR or EAGAIN
+// A ring that the kernel does not take entries from is asked again each millisecond: 0.1 s.
+inline constexpr unsigned ring_submit_attempts_max = 100;
+inline constexpr std::size_t identity_bytes_max = 512;
+inline constexpr std::size_t identity_field_bytes_max = 128;
+inline constexpr std::size_t system_file_bytes_max = 1 * MiB;  // of /proc and /sys
+
 // ---- Server memory, per target ------------------------------------------------------------------
 // What a target may hold on the server is one batch, taken as leases from its byte budget:
 //   ssh channel window            channel_window_bytes (at most half of the batch, below)
@@ -102,6 +112,7 @@ static_assert(block_bytes_default % block_bytes_multiple == 0);
 static_assert(block_bytes_max % block_bytes_multiple == 0);
 static_assert(std::uint64_t{block_bytes_default} * batch_blocks_default <= batch_bytes_max);
 static_assert(group_blocks <= digest_runs_max && group_blocks <= answers_max);
+static_assert(reads_in_flight_max <= disk_queue_depth_max);
 static_assert(read_bytes_max >= group_blocks * block_bytes_default);
 
 }  // namespace diskdump::limits
