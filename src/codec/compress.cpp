@@ -17,13 +17,16 @@ namespace {
   throw error(code, severity::corruption).cause(cause);
 }
 
-// What lz4.frame.compress of the original uses: 64 KiB linked blocks, the content size, no
-// checksums (the block's SHA-256 is stronger). autoFlush: a frame is written in one call, so
-// nothing is to be kept back.
+constexpr std::size_t lz4_block_bytes = 64 * 1024;
+
+// What lz4.frame.compress of the original uses, so that frames look alike: 64 KiB
+// blocks, linked where there are several, the content size, no checksums (the block's SHA-256 is
+// stronger). autoFlush: a frame is written in one call, so nothing is to be kept back.
 LZ4F_preferences_t frame_preferences(std::size_t raw_bytes) noexcept {
   LZ4F_preferences_t preferences{};
   preferences.frameInfo.blockSizeID = LZ4F_max64KB;
-  preferences.frameInfo.blockMode = LZ4F_blockLinked;
+  preferences.frameInfo.blockMode =
+      raw_bytes > lz4_block_bytes ? LZ4F_blockLinked : LZ4F_blockIndependent;
   preferences.frameInfo.contentSize = raw_bytes;
   preferences.autoFlush = 1;
   return preferences;
