@@ -51,7 +51,7 @@ struct hello_message {
   machine_architecture architecture = machine_architecture::unknown;
   read_engine engine = read_engine::posix;
   block_id self_digest{};  // SHA-256 of the agent's own file
-  std::string build;       // for a person; at most limits::build_bytes_max
+  std::string build{};     // for a person; at most limits::build_bytes_max
 };
 
 // What the source is at START; `image_bytes` rules for the whole dump.
@@ -60,7 +60,7 @@ struct source_message {
   source_type type = source_type::regular_file;
   bool direct_io = false;
   std::uint32_t alignment_bytes = 1;
-  std::string identity;  // "key=value" words: serial, UUID; at most limits::identity_bytes_max
+  std::string identity{};  // "key=value" words: serial, UUID; at most limits::identity_bytes_max
 };
 
 // A run in DIGESTS: one data block with its id, or `blocks` zero blocks, read (zeros) or not
@@ -72,20 +72,20 @@ struct digest_run {
   block_count blocks{1};  // 1 for data
 };
 struct digests_message {
-  block_index first;
-  std::vector<digest_run> runs;  // at most limits::digest_runs_max, of digests_blocks_max
+  block_index first{};
+  std::vector<digest_run> runs{};  // at most limits::digest_runs_max, of digests_blocks_max
 };
 
 // The payload follows these fields in the frame and is not part of the struct.
 struct block_header {
-  block_index index;
+  block_index index{};
   block_codec codec = block_codec::raw;
   std::uint32_t raw_bytes = 0;
 };
 
 struct note_message {
   std::uint8_t level = 1;  // 0 debug, 1 info, 2 warning
-  std::string text;        // at most limits::note_bytes_max
+  std::string text{};      // at most limits::note_bytes_max
 };
 
 // Bytes that could not be read and stand as zeros in the image (skip_bad_sectors).
@@ -95,10 +95,10 @@ struct bad_range_message {
 };
 
 struct end_message {
-  block_count blocks;       // all blocks of the image
-  block_count data_blocks;  // announced with an id, from first_block on
-  block_count zero_blocks;  // zeros and holes, from first_block on
-  block_count sent_blocks;  // BLOCK frames
+  block_count blocks{};       // all blocks of the image
+  block_count data_blocks{};  // announced with an id, from first_block on
+  block_count zero_blocks{};  // zeros and holes, from first_block on
+  block_count sent_blocks{};  // BLOCK frames
   std::uint64_t read_bytes = 0;
   block_id ids_digest{};  // SHA-256 over the ids from first_block on, in order, 32 bytes each
 };
@@ -115,17 +115,18 @@ struct abort_message {
   abort_code code = abort_code::internal;
   std::uint32_t errno_value = 0;                   // 0 where none
   std::uint64_t offset_bytes = ~std::uint64_t{0};  // all ones where none
-  std::string text;                                // at most limits::note_bytes_max
+  std::string text{};                              // at most limits::note_bytes_max
 };
 
 enum class codec_policy : std::uint8_t { none = 0, lz4 = 1, zlib = 2 };
 
 struct start_message {
-  std::string path;  // bytes as the target's system takes them; 1 to limits::path_bytes_max, no NUL
+  std::string
+      path{};  // bytes as the target's system takes them; 1 to limits::path_bytes_max, no NUL
   std::uint32_t block_bytes = 0;
   std::uint32_t batch_blocks = 0;
   codec_policy codec = codec_policy::lz4;
-  block_index first_block;
+  block_index first_block{};
   std::uint64_t read_limit_bytes_per_s = 0;  // 0: none
   std::uint16_t threads_max = 0;             // 0: all cores
   bool skip_bad_sectors = false;
@@ -142,12 +143,12 @@ enum class verdict : std::uint8_t { have = 0, need = 1, wait = 2 };
 // For the next verdicts.size() data blocks in the order of their announcement, of which the first
 // is `first`.
 struct answer_message {
-  block_index first;
-  std::vector<verdict> verdicts;  // at most limits::answers_max
+  block_index first{};
+  std::vector<verdict> verdicts{};  // at most limits::answers_max
 };
 // A block that was told to wait became `have` or `need`.
 struct settle_message {
-  block_index index;
+  block_index index{};
   verdict outcome = verdict::have;
 };
 
