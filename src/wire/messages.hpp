@@ -121,8 +121,8 @@ struct abort_message {
 enum class codec_policy : std::uint8_t { none = 0, lz4 = 1, zlib = 2 };
 
 struct start_message {
-  std::string
-      path{};  // bytes as the target's system takes them; 1 to limits::path_bytes_max, no NUL
+  // Bytes as the target's system takes them; 1 to limits::path_bytes_max, no NUL.
+  std::string path{};
   std::uint32_t block_bytes = 0;
   std::uint32_t batch_blocks = 0;
   codec_policy codec = codec_policy::lz4;
