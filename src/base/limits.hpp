@@ -63,7 +63,6 @@ inline constexpr unsigned disk_queue_depth_max = 1024;
 inline constexpr unsigned disk_retries_max = 16;          // of one request after EINTR or EAGAIN
 // A ring that the kernel does not take entries from is asked again each millisecond: 0.1 s.
 inline constexpr unsigned ring_submit_attempts_max = 100;
-inline constexpr std::size_t identity_bytes_max = 512;
 inline constexpr std::size_t identity_field_bytes_max = 128;
 inline constexpr std::size_t system_file_bytes_max = 1 * MiB;  // of /proc and /sys
 
