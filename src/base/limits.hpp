@@ -37,7 +37,8 @@ inline constexpr std::size_t control_payload_bytes_max = 64 * KiB;
 inline constexpr std::size_t digest_runs_max = 256;
 inline constexpr std::size_t answers_max = 256;
 // All blocks of one DIGESTS, zero runs included: what one message makes the receiver hash for the
-// image digest (32 bytes a block, 2 MiB, 1.5 ms) and write to a manifest. A long hole takes several.
+// image digest (32 bytes a block, 2 MiB, 1.5 ms) and write to a manifest. A long hole takes
+// several.
 inline constexpr std::uint64_t digests_blocks_max = 65536;
 inline constexpr std::size_t path_bytes_max = 4096;
 inline constexpr std::size_t note_bytes_max = 1024;
@@ -51,7 +52,7 @@ static_assert(digest_runs_max * 33 + 16 <= control_payload_bytes_max);
 static_assert(path_bytes_max + 64 <= control_payload_bytes_max);
 
 // ---- Agent --------------------------------------------------------------------------------------
-inline constexpr std::size_t read_bytes_max = 1 * MiB;    // one io_uring request
+inline constexpr std::size_t read_bytes_max = 1 * MiB;  // one io_uring request
 inline constexpr std::size_t reads_in_flight_max = 8;
 inline constexpr std::size_t digest_groups_in_flight_max = 4;
 inline constexpr std::size_t sector_bytes_min = 512;
@@ -84,18 +85,30 @@ inline constexpr int pipe_bytes = 1 << 20;  // F_SETPIPE_SZ; an unprivileged use
 // ---- Server, shared -----------------------------------------------------------------------------
 inline constexpr std::size_t targets_max = 4096;
 inline constexpr std::size_t targets_active_default = 32;
-inline constexpr std::size_t paths_per_host_max = 4;      // sshd's MaxSessions is 10
+inline constexpr std::size_t paths_per_host_max = 4;  // sshd's MaxSessions is 10
 inline constexpr unsigned writer_threads = 4;
 // A barrier is run after so many blocks at the latest; what is not yet durable is remembered in
 // memory, 100 bytes a block: 8192 × 100 = 0.8 MB.
 inline constexpr std::size_t epoch_blocks_max = 8192;
 inline constexpr std::uint64_t epoch_bytes_max = 1 * GiB;
 
+// ---- Store --------------------------------------------------------------------------------------
+// A stored frame: the largest block and what LZ4 adds to data that does not shrink.
+inline constexpr std::size_t stored_block_bytes_max = block_bytes_max + 1 * MiB;
+inline constexpr std::size_t config_bytes_max = 64 * KiB;
+// How long to wait for another program that holds blocks.db locked.
+inline constexpr std::chrono::milliseconds index_wait_max{30000};
+inline constexpr std::size_t index_readers_max = 4;       // connections, 2 MiB of page cache each
+inline constexpr std::size_t index_rows_per_step = 4096;  // of list(), remove() and a rebuild
+// Tries of put() at one name while others create, quarantine and remove it.
+inline constexpr unsigned put_tries_max = 16;
+inline constexpr unsigned quarantine_copies_max = 10000;  // of one block
+
 // ---- Manifests ----------------------------------------------------------------------------------
 inline constexpr std::size_t manifest_line_bytes_max = 8 * KiB;
 inline constexpr std::size_t manifest_comment_lines_max = 10000;
 inline constexpr std::size_t manifest_versions_per_day_max = 100000;
-inline constexpr std::size_t name_bytes_max = 200;        // a file name with ".NNNNN.manifest" fits 255
+inline constexpr std::size_t name_bytes_max = 200;  // a file name with ".NNNNN.manifest" fits 255
 
 // ---- Time ---------------------------------------------------------------------------------------
 inline constexpr std::chrono::seconds connect_timeout_max{20};

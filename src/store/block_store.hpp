@@ -1,8 +1,9 @@
 // The block store: content-addressed blocks behind at most eight calls. Calls block (file system,
 // SQLite) and are thread-safe: the pipeline makes them on its writer threads, never on the event
-// loop. One conformance suite (tests/unit/store_conformance.hpp) holds for every backend.
+// loop. One conformance suite (tests/unit/store/store_conformance.hpp) holds for every backend.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,31 +14,34 @@
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "base/limits.hpp"
+#include "base/log.hpp"
 #include "codec/block_id.hpp"
+#include "io/file_system.hpp"
 
 namespace diskdump {
 
 enum class store_errc {
-  not_a_store = 1,      // no .blockstore/config.json, or not one of ours
-  unsupported_store,    // another version or hash
-  damaged_block,        // a stored block that does not decode to its digest
-  missing_block,        // a block that a manifest names and the store lacks
-  damaged_index,        // blocks.db is not a database, or not ours
-  index_busy,           // blocks.db is locked by another program
-  damaged_manifest,     // a manifest that does not parse
+  not_a_store = 1,    // no .blockstore/config.json, or not one of ours
+  unsupported_store,  // another version or hash
+  damaged_block,      // a stored block that does not decode to its digest
+  missing_block,      // a block that a manifest names and the store lacks
+  damaged_index,      // blocks.db is not a database, or not ours
+  index_busy,         // blocks.db is locked by another program
+  damaged_manifest,   // a manifest that does not parse
   no_such_manifest,
-  bad_name,             // a manifest name that would leave its folder
-  block_size_differs,   // the store was made with another block size
-  cannot_write,         // full, read-only, no permission
+  bad_name,            // a manifest name that would leave its folder
+  block_size_differs,  // the store was made with another block size
+  cannot_write,        // full, read-only, no permission
 };
 [[nodiscard]] std::string_view sentence(store_errc e) noexcept;
 [[nodiscard]] inline char const* module_name(store_errc) noexcept { return "store"; }
 
 struct store_properties {
-  std::string format;              // "loose", "memory", …
+  std::string format;  // "loose", "memory", …
   std::uint32_t block_bytes = 0;
-  bool durable = false;            // barrier() makes blocks survive a power cut
-  bool shared = false;             // other processes may use it at the same time
+  bool durable = false;  // barrier() makes blocks survive a power cut
+  bool shared = false;   // other processes may use it at the same time
 };
 
 struct store_stats {
@@ -56,8 +60,8 @@ class block_store {
  public:
   virtual ~block_store() = default;
 
-  // One flag per id, true where the store does not hold it. A block counts as held once it is in the
-  // index, or was put through this object.
+  // One flag per id, true where the store does not hold it. A block counts as held once it is in
+  // the index, or was put through this object.
   [[nodiscard]] virtual std::vector<bool> missing(std::span<block_id const> ids) = 0;
 
   // Stores `frame`, one LZ4 frame that the caller has verified to decode to content with digest
@@ -69,15 +73,20 @@ class block_store {
   [[nodiscard]] virtual std::optional<byte_vector> get(block_id const& id) = 0;
 
   // When it returns, every block whose put() had returned before the call is durable and in the
-  // index. Several callers share one run. Throws cannot_write; then nothing of the epoch counts.
+  // index. Several callers share one run. Throws cannot_write; then nothing of the epoch counts,
+  // and put() and barrier() keep throwing it: nobody can tell who relied on the lost blocks.
+  // Throws index_busy, after which another call may succeed.
   virtual void barrier() = 0;
 
-  // Every block of the index in ascending order of id.
+  // Every block of the index in ascending order of id; what others add or remove meanwhile may or
+  // may not be seen. `each` may call the store.
   virtual void list(std::function<void(stored_block const&)> const& each) = 0;
 
-  // Takes blocks out of the index, then deletes them. Unknown ones are ignored.
+  // Takes blocks out of the index, then deletes them. Unknown ones are ignored. The caller makes
+  // sure that nobody relies on them.
   virtual void remove(std::span<block_id const> ids) = 0;
 
+  // Of the index: what no barrier covered yet is not counted.
   [[nodiscard]] virtual store_stats stats() = 0;
   [[nodiscard]] virtual store_properties const& properties() const noexcept = 0;
 };
@@ -86,7 +95,13 @@ struct store_open_options {
   durability level = durability::barrier;
   // For a store that does not exist yet: its block size. nullopt: do not create one.
   std::optional<std::uint32_t> create_block_bytes;
+  // For restore, list and verify: nothing in the store is changed, and the index is opened at its
+  // first use, so that get() works with a damaged or locked one and on a read-only file system.
   bool read_only = false;
+  log_sink* log = nullptr;  // told what was repaired at open; outlives the store
+  // Rooted at DIR, outlives the store; nullptr: the real one. Tests fail calls and cut the power.
+  file_system* files = nullptr;
+  std::chrono::milliseconds index_wait_max = limits::index_wait_max;
 };
 
 // Opens (or creates) the store in `base`; `base` is DIR, which holds `.blockstore`.

@@ -1,0 +1,285 @@
+#include "store/index.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+#include "base/format.hpp"
+#include "base/limits.hpp"
+
+namespace diskdump {
+
+namespace {
+
+constexpr char const* create_table =
+    "CREATE TABLE blocks (hash TEXT PRIMARY KEY, compressed_size INTEGER NOT NULL)";
+constexpr char const* insert_row =
+    "INSERT OR IGNORE INTO blocks (hash, compressed_size) VALUES (?1, ?2)";
+constexpr char const* select_row = "SELECT 1 FROM blocks WHERE hash = ?1";
+
+// A path as the URI that SQLite reads it back from.
+std::string uri_of(std::string const& path, std::string_view query) {
+  std::string uri = "file:";
+  for (unsigned char const c : path) {
+    bool const plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '/' || c == '.' || c == '-' || c == '_';
+    uri += plain ? std::string(1, static_cast<char>(c)) : format("%{:02X}", c);
+  }
+  return uri + std::string(query);
+}
+
+bool exists(std::string const& path) noexcept {
+  return ::access(path.c_str(), F_OK) == 0 || errno != ENOENT;
+}
+
+}  // namespace
+
+// A connection for queries with its statements.
+struct store_index::reader {
+  explicit reader(index_options const& options)
+      : connection(open(options)),
+        begin(*connection, "BEGIN"),
+        commit(*connection, "COMMIT"),
+        select(*connection, select_row) {}
+
+  static std::unique_ptr<sqlite_connection> open(index_options const& options) {
+    if (!options.read_only) {
+      return std::make_unique<sqlite_connection>(options.path, SQLITE_OPEN_READWRITE, options.path,
+                                                 options.wait_max);
+    }
+    // A database in WAL mode needs its -shm file, which cannot be made on a read-only file system:
+    // there nobody writes either, so it is opened as immutable.
+    try {
+      auto plain = std::make_unique<sqlite_connection>(uri_of(options.path, "?mode=ro"),
+                                                       SQLITE_OPEN_READONLY | SQLITE_OPEN_URI,
+                                                       options.path, options.wait_max);
+      (void)plain->query_number("SELECT count(*) FROM sqlite_master");
+      return plain;
+    } catch (error const& failure) {
+      if (failure.code() != store_errc::cannot_write) throw;
+    }
+    return std::make_unique<sqlite_connection>(uri_of(options.path, "?immutable=1"),
+                                               SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, options.path,
+                                               options.wait_max);
+  }
+
+  std::unique_ptr<sqlite_connection> connection;
+  sqlite_statement begin;
+  sqlite_statement commit;
+  sqlite_statement select;
+};
+
+// Takes a reader out of the pool, or makes one, and puts it back.
+class store_index::reader_lease {
+ public:
+  explicit reader_lease(store_index& index) : index_(index) {
+    {
+      std::lock_guard const lock(index_.readers_mutex_);
+      if (!index_.idle_readers_.empty()) {
+        reader_ = std::move(index_.idle_readers_.back());
+        index_.idle_readers_.pop_back();
+      }
+    }
+    if (!reader_) reader_ = std::make_unique<reader>(index_.options_);
+  }
+  ~reader_lease() {
+    std::lock_guard const lock(index_.readers_mutex_);
+    if (index_.idle_readers_.size() < limits::index_readers_max) {
+      index_.idle_readers_.push_back(std::move(reader_));
+    }
+  }
+  reader_lease(reader_lease const&) = delete;
+  reader_lease& operator=(reader_lease const&) = delete;
+
+  reader* operator->() const noexcept { return reader_.get(); }
+
+ private:
+  store_index& index_;
+  std::unique_ptr<reader> reader_;
+};
+
+store_index::store_index(index_options options, index_filler const& fill, std::uint64_t& rebuilt)
+    : options_(std::move(options)) {
+  if (!options_.read_only) open_writer(fill, rebuilt);
+}
+
+store_index::~store_index() = default;
+
+void store_index::open_writer(index_filler const& fill, std::uint64_t& rebuilt) {
+  // The log of a database that was taken away must not be applied to the one made here.
+  if (!exists(options_.path)) {
+    for (auto const* const suffix : {"-wal", "-shm", "-journal"}) {
+      (void)::unlink((options_.path + suffix).c_str());
+    }
+  }
+  writer_ = std::make_unique<sqlite_connection>(
+      options_.path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, options_.path, options_.wait_max);
+  // In WAL mode NORMAL loses the last commits in a power cut but no older ones, and FULL none.
+  writer_->execute(options_.durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+  if (!has_table()) build(fill, rebuilt);
+  use_wal();
+  insert_ = std::make_unique<sqlite_statement>(*writer_, insert_row);
+  remove_ = std::make_unique<sqlite_statement>(*writer_, "DELETE FROM blocks WHERE hash = ?1");
+  contains_ = std::make_unique<sqlite_statement>(*writer_, select_row);
+  // Another table of this name would fail here or there; 0.1.x reads these two columns.
+  (void)sqlite_statement(*writer_, "SELECT hash, compressed_size FROM blocks");
+}
+
+bool store_index::has_table() const {
+  return writer_->query_number(
+             "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'blocks'") > 0;
+}
+
+void store_index::build(index_filler const& fill, std::uint64_t& rebuilt) {
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  if (has_table()) return;  // another process was faster
+  if (writer_->query_number("SELECT count(*) FROM sqlite_master") > 0) {
+    throw writer_->failure(SQLITE_MISMATCH).cause("it is a database of another program");
+  }
+  writer_->execute(create_table);
+  sqlite_statement insert(*writer_, insert_row);
+  fill([&](block_id const& id, std::uint64_t stored_bytes) {
+    auto const hex = id.hex();
+    insert.bind(1, hex);
+    insert.bind(2, static_cast<std::int64_t>(stored_bytes));
+    (void)insert.step();
+    ++rebuilt;
+  });
+  transaction.commit();
+}
+
+// WAL is a property of the file: 0.1.x uses it as well. Where it is not possible (some network file
+// systems), SQLite keeps its rollback journal, and all of this works with it too.
+void store_index::use_wal() const {
+  auto const end = std::chrono::steady_clock::now() + options_.wait_max;
+  for (;;) {
+    // Two processes that switch at once make one of them fail at once, without the busy timeout.
+    try {
+      if (writer_->query_text("PRAGMA journal_mode") != "wal") {
+        (void)writer_->query_text("PRAGMA journal_mode = WAL");
+      }
+      return;
+    } catch (error const& failure) {
+      if (failure.code() != store_errc::index_busy || std::chrono::steady_clock::now() > end) throw;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+void store_index::find(std::span<block_id const> ids, std::vector<bool>& answer) {
+  // Without an index a read-only store has no rows.
+  if (options_.read_only && !exists(options_.path)) return;
+  reader_lease const reader(*this);
+  // One read transaction for all: a lock per batch instead of one per block.
+  (void)reader->begin.step();
+  try {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (!answer[i]) continue;
+      auto const hex = ids[i].hex();
+      reader->select.bind(1, hex);
+      if (reader->select.step()) {
+        answer[i] = false;
+        reader->select.reset();
+      }
+    }
+    (void)reader->commit.step();
+  } catch (...) {
+    reader->select.reset();
+    (void)::sqlite3_exec(reader->connection->handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+    throw;
+  }
+}
+
+bool store_index::contains(block_id const& id) {
+  std::vector<bool> answer(1, true);
+  find(std::span(&id, 1), answer);
+  return !answer[0];
+}
+
+void store_index::insert(std::span<stored_block const> blocks,
+                         std::function<void()> const& verify) {
+  // Ascending keys touch each page of the tree once.
+  std::vector<stored_block> sorted(blocks.begin(), blocks.end());
+  std::sort(sorted.begin(), sorted.end(),
+            [](stored_block const& a, stored_block const& b) { return a.id < b.id; });
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  verify();
+  for (auto const& block : sorted) {
+    auto const hex = block.id.hex();
+    insert_->bind(1, hex);
+    insert_->bind(2, static_cast<std::int64_t>(block.stored_bytes));
+    (void)insert_->step();
+  }
+  transaction.commit();
+}
+
+void store_index::remove(std::span<block_id const> ids) {
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  for (auto const& id : ids) {
+    auto const hex = id.hex();
+    remove_->bind(1, hex);
+    (void)remove_->step();
+  }
+  transaction.commit();
+}
+
+void store_index::for_each_absent(std::span<block_id const> ids,
+                                  std::function<void(block_id const&)> const& action) {
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction const transaction(*writer_, "BEGIN IMMEDIATE");
+  for (auto const& id : ids) {
+    auto const hex = id.hex();
+    contains_->bind(1, hex);
+    bool const there = contains_->step();
+    contains_->reset();
+    if (!there) action(id);
+  }
+}
+
+void store_index::list(std::function<void(stored_block const&)> const& each) {
+  if (options_.read_only && !exists(options_.path)) return;
+  std::string after;
+  std::vector<stored_block> rows;
+  do {
+    rows.clear();
+    {
+      reader_lease const reader(*this);
+      sqlite_statement select(*reader->connection,
+                              "SELECT hash, compressed_size FROM blocks WHERE hash > ?1 "
+                              "ORDER BY hash LIMIT ?2");
+      std::string const from = std::move(after);
+      select.bind(1, from);
+      select.bind(2, static_cast<std::int64_t>(limits::index_rows_per_step));
+      std::size_t count = 0;
+      while (select.step()) {
+        ++count;
+        after = select.text(0);
+        // A key that is no digest was not written by diskdump and names no file.
+        if (auto const id = block_id::from_hex(after)) {
+          rows.push_back({*id, static_cast<std::uint64_t>(select.number(1))});
+        }
+      }
+      if (count < limits::index_rows_per_step) after.clear();
+    }
+    for (auto const& row : rows) each(row);
+  } while (!after.empty());
+}
+
+store_stats store_index::stats() {
+  if (options_.read_only && !exists(options_.path)) return {};
+  reader_lease const reader(*this);
+  sqlite_statement select(*reader->connection,
+                          "SELECT count(*), coalesce(sum(compressed_size), 0) FROM blocks");
+  store_stats total;
+  if (select.step()) {
+    total.blocks = static_cast<std::uint64_t>(select.number(0));
+    total.stored_bytes = static_cast<std::uint64_t>(select.number(1));
+  }
+  return total;
+}
+
+}  // namespace diskdump

@@ -1,0 +1,67 @@
+#include "store/layout.hpp"
+
+#include <algorithm>
+
+#include "base/format.hpp"
+
+namespace diskdump {
+
+namespace {
+
+constexpr std::string_view block_suffix = ".lz4";
+
+bool is_hex_pair(std::string_view name) noexcept {
+  auto const digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  return name.size() == 2 && digit(name[0]) && digit(name[1]);
+}
+
+std::vector<directory_entry> sorted_entries(file_system& files, std::string const& path) {
+  auto entries = files.list_directory(path);
+  std::sort(entries.begin(), entries.end(),
+            [](auto const& a, auto const& b) { return a.name < b.name; });
+  return entries;
+}
+
+void walk_folder(file_system& files, std::string const& folder, std::string_view expected,
+                 std::function<void(block_id const&, std::uint64_t)> const& each) {
+  for (auto const& file : sorted_entries(files, folder)) {
+    if (file.kind != entry_kind::file || !file.name.starts_with(expected)) continue;
+    if (auto const id = block_of_file(file.name)) each(*id, file.size_bytes);
+  }
+}
+
+}  // namespace
+
+std::string store_layout::block_folder(std::string_view hex) const {
+  return format("{}{}/{}", prefix_, hex.substr(0, 2), hex.substr(2, 2));
+}
+
+std::string store_layout::block(std::string_view hex) const {
+  return format("{}{}/{}/{}{}", prefix_, hex.substr(0, 2), hex.substr(2, 2), hex, block_suffix);
+}
+
+std::string store_layout::quarantine(std::string_view hex, unsigned copy) const {
+  return format("{}quarantine/{}.{}", prefix_, hex, copy);
+}
+
+std::optional<block_id> block_of_file(std::string_view name) {
+  if (!name.ends_with(block_suffix)) return std::nullopt;
+  name.remove_suffix(block_suffix.size());
+  return block_id::from_hex(name);
+}
+
+void walk_block_files(
+    file_system& files, store_layout const& layout,
+    std::function<void(block_id const& id, std::uint64_t stored_bytes)> const& each) {
+  auto const root = layout.in("");
+  for (auto const& high :
+       sorted_entries(files, root.empty() ? root : root.substr(0, root.size() - 1))) {
+    if (high.kind != entry_kind::directory || !is_hex_pair(high.name)) continue;
+    for (auto const& low : sorted_entries(files, layout.in(high.name))) {
+      if (low.kind != entry_kind::directory || !is_hex_pair(low.name)) continue;
+      walk_folder(files, layout.in(high.name + "/" + low.name), high.name + low.name, each);
+    }
+  }
+}
+
+}  // namespace diskdump

@@ -1,0 +1,40 @@
+// Where things are in a store, relative to the root of the file_system it is reached through, and
+// the walk over its block files. Internal to src/store. FORMAT.md has the picture.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "codec/block_id.hpp"
+#include "io/file_system.hpp"
+
+namespace diskdump {
+
+class store_layout {
+ public:
+  // `prefix` leads from the root of the file system to the content of .blockstore: "" or
+  // ".blockstore/".
+  explicit store_layout(std::string prefix) : prefix_(std::move(prefix)) {}
+
+  [[nodiscard]] std::string in(std::string_view name) const { return prefix_ + std::string(name); }
+  [[nodiscard]] std::string config() const { return in("config.json"); }
+  [[nodiscard]] std::string block_folder(std::string_view hex) const;  // "ab/cd"
+  [[nodiscard]] std::string block(std::string_view hex) const;         // "ab/cd/abcd….lz4"
+  [[nodiscard]] std::string quarantine(std::string_view hex, unsigned copy) const;
+
+ private:
+  std::string prefix_;
+};
+
+// The id that a block file of this name has; nullopt for other files.
+[[nodiscard]] std::optional<block_id> block_of_file(std::string_view name);
+
+// Every block file with its size in ascending order of id, one folder in memory at a time. Files
+// and folders that are none of ours are passed over.
+void walk_block_files(
+    file_system& files, store_layout const& layout,
+    std::function<void(block_id const& id, std::uint64_t stored_bytes)> const& each);
+
+}  // namespace diskdump

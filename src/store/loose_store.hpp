@@ -1,0 +1,107 @@
+// The loose backend: one file per block, an SQLite index, and epochs between barriers. See
+// FORMAT.md for what is on disk and what a crash can leave. Thread-safe. Internal to src/store.
+//
+// An epoch is what was put since the last barrier: whole files under their final names that a power
+// cut can still tear. They count as held in this process and nowhere else.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "io/file_system.hpp"
+#include "store/block_store.hpp"
+#include "store/index.hpp"
+#include "store/layout.hpp"
+#include "store/scratch.hpp"
+
+namespace diskdump {
+
+// What open_store() found; `files` reaches .blockstore through `layout`.
+struct loose_parts {
+  std::string blockstore;  // its real path
+  std::unique_ptr<file_system> owned_files;
+  file_system* files = nullptr;
+  store_layout layout{""};
+  std::unique_ptr<scratch_folder> scratch;  // none when read-only
+  std::unique_ptr<store_index> index;
+  store_properties properties;
+  durability level = durability::barrier;
+  bool read_only = false;
+};
+
+class loose_store final : public block_store {
+ public:
+  explicit loose_store(loose_parts parts) : parts_(std::move(parts)) {}
+
+  std::vector<bool> missing(std::span<block_id const> ids) override;
+  bool put(block_id const& id, byte_view frame) override;
+  std::optional<byte_vector> get(block_id const& id) override;
+  void barrier() override;
+  void list(std::function<void(stored_block const&)> const& each) override;
+  void remove(std::span<block_id const> ids) override;
+  store_stats stats() override { return parts_.index->stats(); }
+  store_properties const& properties() const noexcept override { return parts_.properties; }
+
+ private:
+  struct fresh_block {
+    std::uint64_t stored_bytes = 0;
+    bool created = false;  // by us; otherwise found there, whole but unknown to the index
+  };
+  using epoch = std::unordered_map<block_id, fresh_block, block_id_hash>;
+
+  // One barrier run, shared by all who wait for it.
+  struct run {
+    bool done = false;
+    std::optional<error> failure;
+  };
+
+  struct flush_result {
+    std::optional<error> failure;
+    bool lost = false;  // the blocks themselves, not only their rows
+  };
+
+  enum class found : std::uint8_t { absent, good, bad };
+  enum class settled : std::uint8_t { created, rescued, known };
+
+  void check_writable() const;
+  [[nodiscard]] settled place(block_id const& id, std::string const& hex, byte_view frame,
+                              std::string const& temporary);
+  [[nodiscard]] bool rename_into_place(std::string const& hex, std::string const& temporary);
+  [[nodiscard]] bool replace_bad(block_id const& id, std::string const& hex,
+                                 std::string const& temporary);
+  [[nodiscard]] found examine(block_id const& id, std::string const& hex);
+  void set_aside(std::string const& hex);
+  void make_folder(std::string const& hex);
+
+  void lead(std::unique_lock<std::mutex>& lock, std::shared_ptr<run> const& mine);
+  [[nodiscard]] flush_result flush(epoch const& blocks);
+  void check_found_blocks(epoch const& blocks);
+  void discard(epoch const& blocks) noexcept;
+  void throw_if_lost() const;
+
+  loose_parts parts_;
+
+  // A folder once made is not made again; 64 KiB.
+  std::array<std::atomic<bool>, 65536> folders_made_{};
+
+  // Invariant: a block that put() accepted is in current_ or flushing_ until it has a row.
+  mutable std::mutex mutex_;
+  std::condition_variable run_ended_;
+  epoch current_;
+  std::uint64_t current_bytes_ = 0;
+  epoch flushing_;
+  std::shared_ptr<run> active_;  // the run that works on flushing_
+  std::shared_ptr<run> next_;    // the run that will take current_
+  std::optional<error> lost_;    // set for good when blocks of an epoch were lost
+
+  std::mutex repair_mutex_;
+};
+
+}  // namespace diskdump

@@ -1,0 +1,135 @@
+// Opens or makes a store: what is there is checked before anything is changed.
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "base/assert.hpp"
+#include "base/format.hpp"
+#include "store/block_store.hpp"
+#include "store/config.hpp"
+#include "store/lock_file.hpp"
+#include "store/loose_store.hpp"
+#include "store/store_error.hpp"
+
+namespace diskdump {
+
+namespace {
+
+error not_a_store(std::string const& base, std::string_view cause) {
+  return error(store_errc::not_a_store, severity::permanent)
+      .path(base)
+      .cause(cause)
+      .remedy("name the folder of the store with --base; the first dump makes one");
+}
+
+bool is_directory(std::string const& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+// Only the last part: a typing error further up should not make a tree.
+void make_directory(std::string const& path) {
+  if (::mkdir(path.c_str(), 0777) != 0 && errno != EEXIST) {
+    throw cannot_write(errno, "mkdir", path);
+  }
+}
+
+void find_folders(std::string const& base, std::string const& blockstore, bool create) {
+  if (!is_directory(base)) {
+    if (!create) throw not_a_store(base, "there is no such folder");
+    make_directory(base);
+  }
+  if (!is_directory(blockstore)) {
+    if (!create) throw not_a_store(base, "it has no folder .blockstore");
+    make_directory(blockstore);
+  }
+}
+
+void say(log_sink* log, std::string_view line) {
+  if (log != nullptr) log->info(line);
+}
+
+void make_scratch(loose_parts& parts) {
+  if (parts.scratch) return;
+  parts.scratch = std::make_unique<scratch_folder>(parts.blockstore, *parts.files, parts.layout);
+}
+
+store_config open_config(loose_parts& parts, store_open_options const& options) {
+  auto const shown = parts.blockstore + "/config.json";
+  auto config = read_config(*parts.files, parts.layout, shown);
+  if (config) return *config;
+  if (!options.create_block_bytes || options.read_only) {
+    throw not_a_store(parts.blockstore, "it has no config.json");
+  }
+  make_scratch(parts);
+  create_config(*parts.files, parts.layout, parts.scratch->next_path(),
+                {*options.create_block_bytes});
+  // Another process may have been faster; then its block size holds.
+  config = read_config(*parts.files, parts.layout, shown);
+  if (!config) throw not_a_store(parts.blockstore, "config.json was removed meanwhile");
+  return *config;
+}
+
+void open_index(loose_parts& parts, store_open_options const& options) {
+  std::uint64_t rebuilt = 0;
+  auto const fill = [&](std::function<void(block_id const&, std::uint64_t)> const& row) {
+    walk_block_files(*parts.files, parts.layout, [&](block_id const& id, std::uint64_t bytes) {
+      if (bytes > 0) row(id, bytes);
+    });
+    // A row must never be there before its block is.
+    if (parts.level == durability::barrier) {
+      writing([&] { parts.files->sync(sync_scope::file_system, ""); });
+    }
+  };
+  parts.index = std::make_unique<store_index>(
+      index_options{parts.blockstore + "/blocks.db", options.read_only,
+                    options.level == durability::barrier, options.index_wait_max},
+      fill, rebuilt);
+  if (rebuilt > 0) {
+    say(options.log,
+        format("{}/blocks.db was missing: built again from {} block files (diskdump verify checks "
+               "what is in them)",
+               parts.blockstore, rebuilt));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<block_store> open_store(std::string const& base,
+                                        store_open_options const& options) {
+  DISKDUMP_ASSERT(
+      !options.create_block_bytes ||
+      (*options.create_block_bytes >= 1 && *options.create_block_bytes <= limits::block_bytes_max));
+  loose_parts parts;
+  parts.blockstore = base + "/.blockstore";
+  find_folders(base, parts.blockstore, options.create_block_bytes && !options.read_only);
+  if (options.files != nullptr) {
+    parts.files = options.files;
+    parts.layout = store_layout(".blockstore/");
+  } else {
+    // Rooted at .blockstore itself, which may be a mount or a link: syncfs has to reach it.
+    parts.owned_files = make_posix_file_system(parts.blockstore);
+    parts.files = parts.owned_files.get();
+  }
+  parts.level = options.level;
+  parts.read_only = options.read_only;
+  auto const config = open_config(parts, options);
+  parts.properties = {"loose", config.block_bytes, options.level == durability::barrier, true};
+
+  if (options.read_only) {
+    open_index(parts, options);
+    return std::make_unique<loose_store>(std::move(parts));
+  }
+  {
+    // One process at a time makes or rebuilds the index; the others find it ready.
+    auto const lock = lock_file::wait_for(parts.blockstore + "/open.lock");
+    open_index(parts, options);
+  }
+  make_scratch(parts);
+  if (auto const removed = clean_scratch(parts.blockstore, *parts.files, parts.layout)) {
+    say(options.log, format("removed the temporary files of {} dumps that were cut off", removed));
+  }
+  return std::make_unique<loose_store>(std::move(parts));
+}
+
+}  // namespace diskdump

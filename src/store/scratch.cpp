@@ -1,0 +1,75 @@
+#include "store/scratch.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "base/format.hpp"
+#include "store/store_error.hpp"
+
+namespace diskdump {
+
+namespace {
+
+constexpr std::string_view lock_suffix = ".lock";
+
+void remove_folder(file_system& files, std::string const& folder) {
+  for (auto const& entry : files.list_directory(folder)) {
+    if (entry.kind != entry_kind::directory) (void)files.remove(folder + "/" + entry.name);
+  }
+  (void)files.remove(folder);
+}
+
+}  // namespace
+
+scratch_folder::scratch_folder(std::string const& blockstore, file_system& files,
+                               store_layout const& layout)
+    : files_(files),
+      lock_(lock_file::create(blockstore + "/tmp", lock_suffix, "")),
+      folder_(layout.in("tmp/" + lock_.stem())) {
+  writing([&] { files_.make_directories(folder_); });
+}
+
+scratch_folder::~scratch_folder() {
+  try {
+    remove_folder(files_, folder_);
+  } catch (std::exception const&) {
+    // The next open for writing cleans it.
+  }
+}
+
+std::string scratch_folder::next_path() {
+  return format("{}/{}", folder_, next_.fetch_add(1, std::memory_order_relaxed));
+}
+
+std::size_t clean_scratch(std::string const& blockstore, file_system& files,
+                          store_layout const& layout) {
+  std::size_t removed = 0;
+  try {
+    // A folder is judged by its lock file as it is now, not as it was when the listing was made:
+    // the lock exists before the folder does.
+    for (auto const& entry : files.list_directory(layout.in("tmp"))) {
+      auto const at = blockstore + "/tmp/" + entry.name;
+      auto const inside = layout.in("tmp/" + entry.name);
+      if (entry.kind != entry_kind::directory) {
+        if (entry.name.ends_with(lock_suffix)) {
+          (void)lock_file::take_stale(at);
+        } else {
+          (void)files.remove(inside);
+        }
+        continue;
+      }
+      auto const lock_path = at + std::string(lock_suffix);
+      auto const owned = lock_file::take_stale(lock_path);
+      if (!owned && (::access(lock_path.c_str(), F_OK) == 0 || errno != ENOENT)) continue;
+      remove_folder(files, inside);
+      ++removed;
+    }
+  } catch (std::exception const&) {
+    // Left for the next open.
+  }
+  return removed;
+}
+
+}  // namespace diskdump

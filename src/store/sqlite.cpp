@@ -1,0 +1,114 @@
+#include "store/sqlite.hpp"
+
+#include "base/format.hpp"
+
+namespace diskdump {
+
+sqlite_connection::sqlite_connection(std::string const& target, int flags, std::string shown,
+                                     std::chrono::milliseconds wait_max)
+    : shown_(std::move(shown)) {
+  sqlite3* db = nullptr;
+  // Each connection is guarded by our own mutex.
+  int const result = ::sqlite3_open_v2(target.c_str(), &db, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  handle_.reset(db);
+  check(result);
+  ::sqlite3_extended_result_codes(db, 1);
+  check(::sqlite3_busy_timeout(db, static_cast<int>(wait_max.count())));
+}
+
+error sqlite_connection::failure(int result) const {
+  auto const text = format("SQLite: {} ({})", ::sqlite3_errstr(result & 0xff),
+                           handle_ ? ::sqlite3_errmsg(handle_.get()) : "no memory");
+  switch (result & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return error(store_errc::index_busy, severity::permanent)
+          .path(shown_)
+          .cause(text)
+          .remedy("wait for the other program to end, then run it again");
+    case SQLITE_NOTADB:
+    case SQLITE_CORRUPT:
+    case SQLITE_ERROR:
+    case SQLITE_MISMATCH:
+    case SQLITE_SCHEMA:
+      return error(store_errc::damaged_index, severity::corruption)
+          .path(shown_)
+          .cause(text)
+          .remedy(
+              "move blocks.db, blocks.db-wal and blocks.db-shm away: the next run builds the "
+              "index again from the block files");
+    default:
+      return error(store_errc::cannot_write, severity::permanent)
+          .path(shown_)
+          .cause(text)
+          .remedy("free space there or check its permissions and its disk");
+  }
+}
+
+void sqlite_connection::check(int result) const {
+  if (result != SQLITE_OK) throw failure(result);
+}
+
+void sqlite_connection::execute(char const* sql) const {
+  check(::sqlite3_exec(handle_.get(), sql, nullptr, nullptr, nullptr));
+}
+
+std::int64_t sqlite_connection::query_number(char const* sql) const {
+  sqlite_statement statement(*this, sql);
+  return statement.step() ? statement.number(0) : 0;
+}
+
+std::string sqlite_connection::query_text(char const* sql) const {
+  sqlite_statement statement(*this, sql);
+  return statement.step() ? std::string(statement.text(0)) : std::string();
+}
+
+sqlite_statement::sqlite_statement(sqlite_connection const& connection, std::string_view sql)
+    : connection_(&connection) {
+  sqlite3_stmt* prepared = nullptr;
+  connection.check(::sqlite3_prepare_v3(connection.handle(), sql.data(),
+                                        static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT,
+                                        &prepared, nullptr));
+  handle_.reset(prepared);
+}
+
+void sqlite_statement::bind(int at, std::string_view text) {
+  connection_->check(::sqlite3_bind_text(handle_.get(), at, text.data(),
+                                         static_cast<int>(text.size()), SQLITE_STATIC));
+}
+
+void sqlite_statement::bind(int at, std::int64_t number) {
+  connection_->check(::sqlite3_bind_int64(handle_.get(), at, number));
+}
+
+bool sqlite_statement::step() {
+  int const result = ::sqlite3_step(handle_.get());
+  if (result == SQLITE_ROW) return true;
+  reset();
+  if (result != SQLITE_DONE) throw connection_->failure(result);
+  return false;
+}
+
+std::string_view sqlite_statement::text(int column) const noexcept {
+  auto const* const bytes = ::sqlite3_column_text(handle_.get(), column);
+  if (bytes == nullptr) return {};
+  return {reinterpret_cast<char const*>(bytes),
+          static_cast<std::size_t>(::sqlite3_column_bytes(handle_.get(), column))};
+}
+
+sqlite_transaction::sqlite_transaction(sqlite_connection const& connection, char const* begin)
+    : connection_(connection) {
+  connection_.execute(begin);
+}
+
+sqlite_transaction::~sqlite_transaction() {
+  // The failure that brought us here is the one to report.
+  if (open_) (void)::sqlite3_exec(connection_.handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+void sqlite_transaction::commit() {
+  connection_.execute("COMMIT");
+  open_ = false;
+}
+
+}  // namespace diskdump

@@ -1,0 +1,81 @@
+// SQLite as far as the index needs it: a connection and prepared statements that throw the store's
+// errors. The only header that includes sqlite3.h. One thread at a time per connection. Internal to
+// src/store.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "store/block_store.hpp"
+
+namespace diskdump {
+
+class sqlite_connection {
+ public:
+  // `target` is a path, or a URI ("file:…?mode=ro") when flags hold SQLITE_OPEN_URI; `shown` is the
+  // path for messages.
+  sqlite_connection(std::string const& target, int flags, std::string shown,
+                    std::chrono::milliseconds wait_max);
+
+  // index_busy, damaged_index or cannot_write for a result code of this connection.
+  [[nodiscard]] error failure(int result) const;
+  void check(int result) const;
+  void execute(char const* sql) const;
+  // The first column of the first row; 0 where there is none.
+  [[nodiscard]] std::int64_t query_number(char const* sql) const;
+  [[nodiscard]] std::string query_text(char const* sql) const;
+
+  [[nodiscard]] sqlite3* handle() const noexcept { return handle_.get(); }
+
+ private:
+  struct closer {
+    void operator()(sqlite3* db) const noexcept { ::sqlite3_close_v2(db); }
+  };
+  std::unique_ptr<sqlite3, closer> handle_;
+  std::string shown_;
+};
+
+class sqlite_statement {
+ public:
+  sqlite_statement(sqlite_connection const& connection, std::string_view sql);
+
+  // REQUIRES: `text` lives until the next step() has returned false or reset() was called.
+  void bind(int at, std::string_view text);
+  void bind(int at, std::int64_t number);
+  // True while there is a row; false at the end, and then it is reset.
+  bool step();
+  void reset() noexcept { ::sqlite3_reset(handle_.get()); }
+  [[nodiscard]] std::int64_t number(int column) const noexcept {
+    return ::sqlite3_column_int64(handle_.get(), column);
+  }
+  [[nodiscard]] std::string_view text(int column) const noexcept;
+
+ private:
+  struct finalizer {
+    void operator()(sqlite3_stmt* s) const noexcept { ::sqlite3_finalize(s); }
+  };
+  sqlite_connection const* connection_;
+  std::unique_ptr<sqlite3_stmt, finalizer> handle_;
+};
+
+// A transaction that is rolled back unless committed.
+class sqlite_transaction {
+ public:
+  // `begin` is "BEGIN" or "BEGIN IMMEDIATE".
+  sqlite_transaction(sqlite_connection const& connection, char const* begin);
+  ~sqlite_transaction();
+  sqlite_transaction(sqlite_transaction const&) = delete;
+  sqlite_transaction& operator=(sqlite_transaction const&) = delete;
+  void commit();
+
+ private:
+  sqlite_connection const& connection_;
+  bool open_ = true;
+};
+
+}  // namespace diskdump

@@ -1,0 +1,35 @@
+#include <string_view>
+
+#include "store/block_store.hpp"
+
+namespace diskdump {
+
+std::string_view sentence(store_errc e) noexcept {
+  switch (e) {
+    case store_errc::not_a_store:
+      return "this is not a diskdump store";
+    case store_errc::unsupported_store:
+      return "the store was made by a version of diskdump that this one does not know";
+    case store_errc::damaged_block:
+      return "a stored block is damaged";
+    case store_errc::missing_block:
+      return "the store lacks a block";
+    case store_errc::damaged_index:
+      return "the store's index is damaged";
+    case store_errc::index_busy:
+      return "another program holds the store's index locked";
+    case store_errc::damaged_manifest:
+      return "the manifest is damaged";
+    case store_errc::no_such_manifest:
+      return "there is no such manifest";
+    case store_errc::bad_name:
+      return "this is no name for a manifest";
+    case store_errc::block_size_differs:
+      return "the store was made with another block size";
+    case store_errc::cannot_write:
+      return "the store cannot be written";
+  }
+  return "unknown store error";
+}
+
+}  // namespace diskdump

@@ -1,0 +1,23 @@
+#include "store/store_error.hpp"
+
+#include "io/io_errc.hpp"
+
+namespace diskdump {
+
+error as_cannot_write(error const& failure) {
+  auto cause = failure.code().message();
+  if (!failure.cause().empty()) cause += ": " + failure.cause();
+  auto const remedy = failure.remedy().empty()
+                          ? std::string("free space there or check its permissions and its disk")
+                          : failure.remedy();
+  return error(store_errc::cannot_write, severity::permanent)
+      .path(failure.path())
+      .cause(cause)
+      .remedy(remedy);
+}
+
+error cannot_write(int errno_value, std::string_view what, std::string_view path) {
+  return as_cannot_write(disk_error(errno_value, io_direction::write, what, path));
+}
+
+}  // namespace diskdump

@@ -1,0 +1,30 @@
+// Turns failures of the file system into the store's own errors. Internal to src/store.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/error.hpp"
+#include "store/block_store.hpp"
+
+namespace diskdump {
+
+// The same failure as cannot_write: path, cause and remedy stay.
+[[nodiscard]] error as_cannot_write(error const& failure);
+
+// For a failed system call of our own on `path`.
+[[nodiscard]] error cannot_write(int errno_value, std::string_view what, std::string_view path);
+
+// Runs `write`; an io error that it throws comes out as cannot_write, a store error as it is.
+template <class Write>
+decltype(auto) writing(Write&& write) {
+  try {
+    return std::forward<Write>(write)();
+  } catch (error const& failure) {
+    if (failure.code().category() == errc_category<store_errc>()) throw;
+    throw as_cannot_write(failure);
+  }
+}
+
+}  // namespace diskdump
