@@ -1,0 +1,47 @@
+#include "store/lease.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/clock.hpp"
+#include "base/format.hpp"
+#include "io/file_system.hpp"
+#include "io/io_errc.hpp"
+
+namespace diskdump {
+
+namespace {
+
+constexpr std::string_view lease_suffix = ".lease";
+
+std::string leases_folder(std::string const& base) { return base + "/.blockstore/leases"; }
+
+std::string lease_text(std::string_view text) {
+  return format("{}\nprocess {}\nsince {}\n", text, ::getpid(),
+                iso_time(system_clock_source().wall_now()));
+}
+
+}  // namespace
+
+dump_lease::dump_lease(std::string const& base, std::string_view text)
+    : file_(lock_file::create(leases_folder(base), lease_suffix, lease_text(text))) {
+  (void)held_leases(base);
+}
+
+std::vector<std::string> held_leases(std::string const& base) {
+  auto const folder = leases_folder(base);
+  std::vector<std::string> held;
+  for (auto const& entry : make_posix_file_system(base)->list_directory(".blockstore/leases")) {
+    if (!entry.name.ends_with(lease_suffix)) continue;
+    auto const path = folder + "/" + entry.name;
+    if (lock_file::take_stale(path)) continue;  // and removed it
+    // Not taken: its owner lives, or has just ended and removed it, or we may not look.
+    if (::access(path.c_str(), F_OK) != 0) continue;
+    held.push_back(entry.name.substr(0, entry.name.size() - lease_suffix.size()));
+  }
+  std::sort(held.begin(), held.end());
+  return held;
+}
+
+}  // namespace diskdump

@@ -1,0 +1,252 @@
+// Reads a manifest line by line. Whatever the file holds, no more than one buffer of it is kept.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "base/format.hpp"
+#include "base/limits.hpp"
+#include "base/log.hpp"
+#include "io/io_errc.hpp"
+#include "io/unique_fd.hpp"
+#include "store/manifest.hpp"
+
+namespace diskdump {
+
+namespace {
+
+constexpr std::size_t buffer_bytes = 64 * limits::KiB;
+static_assert(buffer_bytes >= 2 * limits::manifest_line_bytes_max);
+constexpr std::string_view first_line = "# diskdump manifest v1";
+constexpr std::string_view first_line_any_version = "# diskdump manifest v";
+
+}  // namespace
+
+struct manifest_reader::state {
+  explicit state(std::string path) : path_(std::move(path)) {
+    open();
+    read_header();
+  }
+
+  void open() {
+    // Not blocking on a FIFO that someone put there.
+    file_ = unique_fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    auto const none = [&](std::string_view cause) {
+      return error(store_errc::no_such_manifest, severity::permanent)
+          .path(path_)
+          .cause(cause)
+          .remedy("diskdump list shows what there is");
+    };
+    if (!file_) {
+      if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG) throw none("");
+      throw disk_error(errno, io_direction::open, "open", path_);
+    }
+    struct stat status{};
+    if (::fstat(file_.get(), &status) != 0) {
+      throw disk_error(errno, io_direction::read, "fstat", path_);
+    }
+    if (!S_ISREG(status.st_mode)) {
+      throw none(S_ISDIR(status.st_mode) ? "it is a directory" : "it is not a regular file");
+    }
+    file_bytes_ = static_cast<std::uint64_t>(status.st_size);
+  }
+
+  // ---- Lines ----
+
+  [[nodiscard]] error damaged(std::string_view cause) const {
+    return error(store_errc::damaged_manifest, severity::corruption)
+        .path(path_)
+        .cause(format("line {}: {}", line_, cause))
+        .remedy("restore this file from a backup, or use another manifest");
+  }
+
+  // Moves what is not consumed to the front and reads more; false at the end of the file.
+  bool fill() {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+    for (;;) {
+      auto const n = ::read(file_.get(), buffer_.data() + end_, buffer_.size() - end_);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        throw disk_error(errno, io_direction::read, "read", path_).offset(read_bytes_);
+      }
+      end_ += static_cast<std::size_t>(n);
+      read_bytes_ += static_cast<std::uint64_t>(n);
+      return n > 0;
+    }
+  }
+
+  // The next line without its end, valid until the next call; the last one may lack its end.
+  std::optional<std::string_view> next_line() {
+    ++line_;
+    std::size_t searched = 0;
+    for (;;) {
+      auto const* const from = buffer_.data() + begin_;
+      auto const* const found =
+          static_cast<char const*>(std::memchr(from + searched, '\n', end_ - begin_ - searched));
+      auto const length = found != nullptr ? static_cast<std::size_t>(found - from) : end_ - begin_;
+      if (length > limits::manifest_line_bytes_max) {
+        throw damaged(format("it is longer than {} bytes", limits::manifest_line_bytes_max));
+      }
+      if (found != nullptr) {
+        begin_ += length + 1;
+        return std::string_view(from, length);
+      }
+      searched = length;
+      if (fill()) continue;
+      if (length == 0) return std::nullopt;
+      begin_ = end_;
+      return std::string_view(buffer_.data(), length);
+    }
+  }
+
+  // ---- Content ----
+
+  std::uint64_t number(std::string_view key, std::string_view text) const {
+    std::uint64_t value = 0;
+    auto const [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (failed != std::errc() || end != text.data() + text.size() || text.empty()) {
+      throw damaged(format("{} is not a number: \"{}\"", key, printable(text, 80)));
+    }
+    return value;
+  }
+
+  void set_once(std::optional<std::uint64_t>& field, std::string_view key, std::string_view text) {
+    if (field) throw damaged(format("{} stands there twice", key));
+    field = number(key, text);
+  }
+
+  void take_comment(std::string_view text) {
+    if (++comments_ > limits::manifest_comment_lines_max) {
+      throw damaged(
+          format("there are more than {} comment lines", limits::manifest_comment_lines_max));
+    }
+    if (text.empty()) return;  // a blank line
+    text.remove_prefix(text.starts_with("# ") ? 2 : 1);
+    auto const colon = text.find(':');
+    if (colon == std::string_view::npos) return;
+    auto const key = text.substr(0, colon);
+    auto value = text.substr(colon + 1);
+    if (value.starts_with(' ')) value.remove_prefix(1);
+    if (key == "block_size") {
+      set_once(block_size_, key, value);
+    } else if (key == "total_blocks") {
+      set_once(total_blocks_, key, value);
+    } else if (key == "total_size") {
+      set_once(total_size_, key, value);
+    } else if (key == "source" && !has_source_) {
+      has_source_ = true;
+      header_.source = value;
+    } else if (key == "date" && !has_date_) {
+      has_date_ = true;
+      header_.date = value;
+    } else {
+      header_.extra.emplace_back(key, value);
+    }
+  }
+
+  block_id digest(std::string_view text) const {
+    if (auto const id = block_id::from_hex(text)) return *id;
+    if (text.ends_with('\r')) throw damaged("it ends in a carriage return");
+    throw damaged(format("not a block digest of 64 hex digits: \"{}\"", printable(text, 80)));
+  }
+
+  void check_first_line() {
+    auto const line = next_line();
+    if (line == first_line) return;
+    if (line && line->starts_with(first_line_any_version)) {
+      throw damaged(format("\"{}\" is a version that this diskdump does not know",
+                           printable(line->substr(2), 80)));
+    }
+    throw damaged(format("it is not \"{}\"", first_line));
+  }
+
+  void read_header() {
+    check_first_line();
+    while (auto const line = next_line()) {
+      if (!line->empty() && line->front() != '#') {
+        pending_ = digest(*line);
+        break;
+      }
+      take_comment(*line);
+    }
+    check_geometry();
+  }
+
+  // `source` and `date` may be missing: an image without them can still be restored.
+  void check_geometry() {
+    if (!block_size_) throw damaged("the header has no block_size");
+    if (!total_blocks_) throw damaged("the header has no total_blocks");
+    if (!total_size_) throw damaged("the header has no total_size");
+    if (*block_size_ < 1 || *block_size_ > limits::block_bytes_max) {
+      throw damaged(
+          format("block_size {} is not between 1 and {}", *block_size_, limits::block_bytes_max));
+    }
+    if (*total_size_ > limits::image_bytes_max) {
+      throw damaged(format("total_size {} is more than {}", *total_size_, limits::image_bytes_max));
+    }
+    header_.geometry = {*total_size_, static_cast<std::uint32_t>(*block_size_)};
+    if (header_.geometry.blocks().value != *total_blocks_) {
+      throw damaged(format("total_size {} makes {} blocks of {}, not {}", *total_size_,
+                           header_.geometry.blocks().value, *block_size_, *total_blocks_));
+    }
+  }
+
+  std::optional<block_id> next() {
+    auto id = std::exchange(pending_, std::nullopt);
+    while (!id) {
+      auto const line = next_line();
+      if (!line) {
+        if (returned_ == *total_blocks_) return std::nullopt;
+        throw damaged(format("the file ends after {} of {} blocks", returned_, *total_blocks_));
+      }
+      if (line->empty() || line->front() == '#') {
+        take_comment(*line);
+      } else {
+        id = digest(*line);
+      }
+    }
+    if (returned_ == *total_blocks_) {
+      throw damaged(format("there are more than {} blocks", *total_blocks_));
+    }
+    ++returned_;
+    return id;
+  }
+
+  std::string path_;
+  unique_fd file_;
+  std::uint64_t file_bytes_ = 0;
+  std::uint64_t read_bytes_ = 0;
+  std::array<char, buffer_bytes> buffer_;
+  std::size_t begin_ = 0;  // [begin_, end_) of the buffer is not consumed yet
+  std::size_t end_ = 0;
+  std::uint64_t line_ = 0;
+  std::size_t comments_ = 0;
+
+  manifest_header header_;
+  bool has_source_ = false;
+  bool has_date_ = false;
+  std::optional<std::uint64_t> block_size_;
+  std::optional<std::uint64_t> total_blocks_;
+  std::optional<std::uint64_t> total_size_;
+  std::optional<block_id> pending_;  // the digest that ended the header
+  std::uint64_t returned_ = 0;
+};
+
+manifest_reader::manifest_reader(std::string path)
+    : state_(std::make_unique<state>(std::move(path))) {}
+manifest_reader::~manifest_reader() = default;
+manifest_reader::manifest_reader(manifest_reader&&) noexcept = default;
+manifest_reader& manifest_reader::operator=(manifest_reader&&) noexcept = default;
+
+manifest_header const& manifest_reader::header() const noexcept { return state_->header_; }
+std::optional<block_id> manifest_reader::next() { return state_->next(); }
+std::string const& manifest_reader::path() const noexcept { return state_->path_; }
+std::uint64_t manifest_reader::file_bytes() const noexcept { return state_->file_bytes_; }
+
+}  // namespace diskdump
