@@ -30,8 +30,15 @@ bool is_zero(byte_view bytes) noexcept {
          std::memcmp(bytes.data(), bytes.data() + head, bytes.size() - head) == 0;
 }
 
+namespace {
+
+// Zeros are hashed from a buffer that fits the caches, not from one as large as a block.
+constexpr std::size_t zero_chunk_bytes = 64 * 1024;
+
+}  // namespace
+
 block_id zero_block_id(std::uint32_t length_bytes) {
-  std::vector<std::byte> const chunk(64 * 1024);
+  std::vector<std::byte> const chunk(zero_chunk_bytes);
   sha256_stream hash;
   for (std::uint32_t left = length_bytes; left > 0;) {
     auto const n = std::min<std::size_t>(left, chunk.size());
