@@ -31,7 +31,17 @@ scope::scope(asio::any_io_executor executor) : executor_(std::move(executor)), i
   idle_.expires_at(asio::steady_timer::time_point::max());
 }
 
-scope::~scope() { DISKDUMP_ASSERT(children_.empty()); }
+// The children refer to the frame that is being left, so they must have ended. Nothing else can be
+// awaited in a destructor: the event loop is run from here until they have.
+scope::~scope() {
+  if (children_.empty()) return;
+  cancel();
+  auto const* const loop = executor_.target<asio::io_context::executor_type>();
+  DISKDUMP_ASSERT(loop != nullptr);
+  while (!children_.empty() && loop->context().run_one() > 0) {
+  }
+  DISKDUMP_ASSERT(children_.empty());
+}
 
 void scope::record(std::exception_ptr failure) {
   if (is_consequence(failure)) {

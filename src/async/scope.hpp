@@ -4,10 +4,11 @@
 // operation_aborted or broken channel that follows from that is noise. (Asio's `a && b` reports
 // the first by position, so that a disk error comes out as "Operation aborted".)
 //
-// Nothing may leave a function between its first spawn() and the end of join(), or children would
-// outlive what they refer to. Two things can: a throw in between, and `co_await s.join()` itself,
-// which Asio refuses to start in a coroutine that was cancelled meanwhile (during an offload, say).
-// with_scope() is proof against both; use a bare scope only where neither can happen.
+// Use with_scope(). Two things can leave a function between its first spawn() and the end of a
+// join(): a throw in between, and `co_await s.join()` itself, which Asio refuses to start in a
+// coroutine that was cancelled meanwhile (during an offload, say). with_scope() is proof against
+// both. A bare scope then falls back on its destructor, which cancels the children and runs the
+// event loop until they have ended; what they fail with is lost.
 #pragma once
 
 #include <concepts>
@@ -27,7 +28,7 @@ class scope {
  public:
   // `executor` runs the children; it must be single-threaded, and all calls come from it.
   explicit scope(asio::any_io_executor executor);
-  ~scope();  // Invariant: joined.
+  ~scope();  // the last resort of a scope that was not joined: see above
   scope(scope const&) = delete;
   scope& operator=(scope const&) = delete;
 

@@ -81,7 +81,10 @@ severity severity_of(std::exception_ptr failure) noexcept {
   } catch (error const& e) {
     return e.kind();
   } catch (std::system_error const& e) {
-    return errno_error(e.code().value(), "").kind();
+    // Only these count in errno values; Asio's is known by its name, as base does not know Asio.
+    std::string_view const category = e.code().category().name();
+    bool const system = category == "system" || category == "generic" || category == "asio.system";
+    return system ? errno_error(e.code().value(), "").kind() : severity::permanent;
   } catch (...) {
     return severity::permanent;
   }
