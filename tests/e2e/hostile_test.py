@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""A target that was taken over: whatever its agent says ends that target with a clear error, and only
+that one; the store still holds nothing but blocks that are what their names say."""
+
+import os
+import resource
+
+import cases
+import images
+import store_check
+from cli import Diskdump
+from fixture import HERE, TRIMMED, Scenario
+from hostile_agent import MODES
+from sshd import Sshd, hostile_wrapper
+
+SCRIPT = os.path.join(HERE, "hostile_agent.py")
+# The error that each mode deserves, as a pattern. Modes that are not here must just fail.
+ERRORS = {
+    "wrong_digest": "(?i)digest|content",
+    "wrong_digest_zlib": "(?i)digest|content",
+    "index_out_of_range": "(?i)range|not asked|index",
+    "digests_out_of_range": "(?i)range|index",
+    "digests_not_next": "(?i)range|next|index",
+    "not_asked": "(?i)not (needed|asked)|asked for",
+    "twice": "(?i)not (needed|asked)|asked for|before",
+    "oversized_frame": "(?i)frame|length|bound|long",
+    "oversized_note": "(?i)frame|length|bound|long",
+    "zlib_bomb": "(?i)decode|decompress|more bytes|damaged|long",
+    "lz4_bomb": "(?i)decode|decompress|more bytes|damaged|long",
+    "early_end": "(?i)end|before",
+    "end_at_once": "(?i)end|before",
+    "early_exit": "(?i)end|before|lost",
+    "exit_in_frame": "(?i)end|before|lost",
+    "wrong_totals": "(?i)differ|total|count",
+    "endless_notes": "(?i)notes|more",
+    "endless_bad_ranges": "(?i)bad range|more",
+    "window": "(?i)slots|batch|window|more",
+    "unknown_kind": "(?i)kind",
+    "server_kind": "(?i)kind|order",
+    "other_version": "(?i)version",
+    "no_hello": "(?i)hello|noise",
+    "huge_image": "(?i)bytes",
+}
+# Only time ends these; the limit is a minute.
+SLOW = {"silence"}
+RSS_MAX_BYTES = 200 << 20
+
+
+class Hostile(Scenario):
+    def setUp(self):
+        super().setUp()
+        self.diskdump = Diskdump(self)
+        self.image = images.write(self.path("image"), images.bytes_of(1, 1_000_001))
+        # The store already holds something that a hostile target must not be able to touch.
+        self.diskdump.dump(f"localhost:{self.image}", "--as", "before")
+        self.before = self.manifests()
+
+    def attack(self, mode):
+        sshd = Sshd(self, wrapper=hostile_wrapper(SCRIPT, mode))
+        done = self.diskdump.dump("--agent", "native", *sshd.arguments, "target:/dev/sda", "--as", "bad",
+                                  f"localhost:{self.image}", "--as", "good-" + mode, expect=None)
+        return sshd, done
+
+    def test_the_honest_mode_of_the_script_is_a_good_dump(self):
+        _, done = self.attack("honest")
+        self.assertEqual([e["status"] for e in done.targets], ["ok", "ok"], done.text)
+        self.diskdump.restore("bad", self.path("restored"))
+        self.assertEqual(os.path.getsize(self.path("restored")), 16 * images.BLOCK)
+
+    def test_each_mode_ends_its_target_and_no_other(self):
+        modes = [m for m in MODES if m not in SLOW and m != "honest"]
+        for mode in modes:
+            with self.subTest(mode=mode):
+                sshd, done = self.attack(mode)
+                status = {e["name"]: e["status"] for e in done.targets}
+                self.assertEqual(status, {"bad": "failed", "good-" + mode: "ok"}, done.text)
+                self.assertEqual(done.status, 1)
+                told = next(e["error"] for e in done.targets if e["name"] == "bad")
+                self.assertRegex(told, ERRORS.get(mode, "."), f"{mode}: {told}")
+                self.assertIn("target", told)
+                for text in (told, done.stderr):
+                    self.assertNotIn("\x1b", text, "an escape sequence reaches the terminal")
+                    self.assertNotIn("\nfake", text, "a line is forged")
+                self.assertFalse([m for m in self.manifests() if "bad" in m], "a manifest appeared")
+                self.assertEqual(store_check.check(self.store), [])
+                sshd.stop()
+        self.diskdump.restore("before", self.path("restored"))
+        self.assert_same_content(self.image, self.path("restored"))
+        self.assert_nothing_left()
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        if not TRIMMED:
+            self.assertLess(peak, RSS_MAX_BYTES, "a hostile agent made a process grow")
+
+    def test_silence_is_not_waited_for_without_end(self):
+        if not os.environ.get("DISKDUMP_TEST_LONG"):
+            self.skipTest("takes more than a minute; runs with --long")
+        _, done = self.attack("silence")
+        self.assertEqual(done.status, 1)
+        self.assertRegex(done.error, "(?i)silen|time|seconds")
+
+
+if __name__ == "__main__":
+    cases.main()
