@@ -83,7 +83,7 @@ struct manifest_reader::state {
 
   // The next line without its end, valid until the next call; the last one may lack its end.
   std::optional<std::string_view> next_line() {
-    ++line_;
+    if (!at_end_) ++line_;
     std::size_t searched = 0;
     for (;;) {
       auto const* const from = buffer_.data() + begin_;
@@ -99,7 +99,8 @@ struct manifest_reader::state {
       }
       searched = length;
       if (fill()) continue;
-      if (length == 0) return std::nullopt;
+      at_end_ = length == 0;
+      if (at_end_) return std::nullopt;
       begin_ = end_;
       return std::string_view(buffer_.data(), length);
     }
@@ -226,6 +227,7 @@ struct manifest_reader::state {
   std::size_t begin_ = 0;  // [begin_, end_) of the buffer is not consumed yet
   std::size_t end_ = 0;
   std::uint64_t line_ = 0;
+  bool at_end_ = false;
   std::size_t comments_ = 0;
 
   manifest_header header_;

@@ -4,7 +4,7 @@ namespace diskdump {
 
 TEST_SUITE("loose_store") {
   TEST_CASE("the loose store does what every store does") {
-    test_folder const folder;
+    test_folder const folder(std::filesystem::temp_directory_path());
     check_store_conformance([&] { return open_test_store(folder.path()); });
   }
 
