@@ -1,0 +1,233 @@
+#include "io/simulated_file_system.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/assert.hpp"
+
+namespace diskdump {
+
+namespace {
+
+std::string parent_of(std::string const& path) {
+  auto const slash = path.rfind('/');
+  return slash == std::string::npos ? std::string() : path.substr(0, slash);
+}
+
+// "a//b/" is "a/b".
+std::string tidy(std::string const& path) {
+  DISKDUMP_ASSERT(!path.starts_with('/'));
+  std::string out;
+  for (char const c : path) {
+    if (c == '/' && (out.empty() || out.back() == '/')) continue;
+    out += c;
+  }
+  if (out.ends_with('/')) out.pop_back();
+  return out == "." ? std::string() : out;
+}
+
+}  // namespace
+
+simulated_file_system::simulated_file_system() {
+  now_.directories.insert("");
+  durable_ = now_;
+}
+
+void simulated_file_system::fail_change(std::uint64_t nth, int errno_value, bool from_then_on) {
+  std::lock_guard const lock(mutex_);
+  DISKDUMP_ASSERT(nth > 0);
+  change_fault_ = {changes_ + nth, errno_value, from_then_on};
+}
+
+void simulated_file_system::fail_read(std::uint64_t nth, int errno_value) {
+  std::lock_guard const lock(mutex_);
+  DISKDUMP_ASSERT(nth > 0);
+  read_fault_ = {reads_ + nth, errno_value, false};
+}
+
+void simulated_file_system::heal() {
+  std::lock_guard const lock(mutex_);
+  change_fault_ = {};
+  read_fault_ = {};
+}
+
+std::uint64_t simulated_file_system::changes() const {
+  std::lock_guard const lock(mutex_);
+  return changes_;
+}
+
+void simulated_file_system::step(std::uint64_t& calls, plan& fault, io_direction direction,
+                                 std::string const& path) {
+  ++calls;
+  if (fault.at == 0 || calls < fault.at) return;
+  auto const errno_value = fault.errno_value;
+  if (!fault.from_then_on) fault = {};
+  throw disk_error(errno_value, direction, "simulated failure", path);
+}
+
+bool simulated_file_system::exists(std::string const& path) const {
+  return now_.files.contains(path) || now_.directories.contains(path);
+}
+
+void simulated_file_system::need_parent(std::string const& path) const {
+  if (!now_.directories.contains(parent_of(path))) {
+    throw disk_error(ENOENT, io_direction::write, "open", path);
+  }
+}
+
+void simulated_file_system::power_cut(power_cut_leaves what) {
+  std::lock_guard const lock(mutex_);
+  if (what == power_cut_leaves::nothing) now_ = durable_;
+  // A name in a directory whose own name is lost cannot be found again. Parents sort before what
+  // is below them.
+  std::erase_if(now_.directories, [this](auto const& e) {
+    return !e.empty() && !now_.directories.contains(parent_of(e));
+  });
+  std::erase_if(now_.files,
+                [this](auto const& e) { return !now_.directories.contains(parent_of(e.first)); });
+  for (auto const& [name, content] : now_.files) content->bytes = content->durable_bytes;
+  // What survived is on the disk now.
+  durable_ = now_;
+}
+
+bool simulated_file_system::create_exclusive(std::string const& path, byte_view bytes) {
+  std::lock_guard const lock(mutex_);
+  auto const name = tidy(path);
+  need_parent(name);
+  if (exists(name)) return false;
+  step(changes_, change_fault_, io_direction::write, name);
+  auto content = std::make_shared<file>();
+  content->bytes.assign(bytes.begin(), bytes.end());
+  now_.files.emplace(name, std::move(content));
+  return true;
+}
+
+void simulated_file_system::append(std::string const& path, byte_view bytes) {
+  std::lock_guard const lock(mutex_);
+  auto const name = tidy(path);
+  auto const at = now_.files.find(name);
+  if (at == now_.files.end()) throw disk_error(ENOENT, io_direction::write, "open", name);
+  auto& content = at->second->bytes;
+  try {
+    step(changes_, change_fault_, io_direction::write, name);
+  } catch (...) {
+    append_bytes(content, bytes.first(bytes.size() / 2));  // a write that fails wrote a part
+    throw;
+  }
+  append_bytes(content, bytes);
+}
+
+std::optional<byte_vector> simulated_file_system::read(std::string const& path,
+                                                       std::size_t bytes_max,
+                                                       std::uint64_t offset_bytes) {
+  std::lock_guard const lock(mutex_);
+  auto const name = tidy(path);
+  step(reads_, read_fault_, io_direction::read, name);
+  if (now_.directories.contains(name)) {
+    throw error(io_errc::is_directory, severity::permanent).path(name);
+  }
+  auto const at = now_.files.find(name);
+  if (at == now_.files.end()) return std::nullopt;
+  auto const& bytes = at->second->bytes;
+  auto const first = std::min<std::uint64_t>(offset_bytes, bytes.size());
+  auto const n = std::min<std::uint64_t>(bytes_max, bytes.size() - first);
+  auto const begin = bytes.begin() + static_cast<std::ptrdiff_t>(first);
+  return byte_vector(begin, begin + static_cast<std::ptrdiff_t>(n));
+}
+
+bool simulated_file_system::rename_noreplace(std::string const& from, std::string const& to) {
+  std::lock_guard const lock(mutex_);
+  auto const old_name = tidy(from);
+  auto const new_name = tidy(to);
+  need_parent(new_name);
+  if (exists(new_name)) return false;
+  auto const at = now_.files.find(old_name);
+  if (at == now_.files.end()) throw disk_error(ENOENT, io_direction::write, "rename", old_name);
+  step(changes_, change_fault_, io_direction::write, new_name);
+  auto content = at->second;
+  now_.files.erase(at);
+  now_.files.emplace(new_name, std::move(content));
+  return true;
+}
+
+bool simulated_file_system::remove(std::string const& path) {
+  std::lock_guard const lock(mutex_);
+  auto const name = tidy(path);
+  if (!exists(name)) return false;
+  auto const below = name + "/";
+  auto const inside = [&below](auto const& names, auto const& key) {
+    auto const at = names.lower_bound(below);
+    return at != names.end() && key(*at).starts_with(below);
+  };
+  if (inside(now_.files, [](auto const& entry) { return entry.first; }) ||
+      inside(now_.directories, [](auto const& entry) { return entry; })) {
+    throw disk_error(ENOTEMPTY, io_direction::write, "unlink", name);
+  }
+  step(changes_, change_fault_, io_direction::write, name);
+  now_.files.erase(name);
+  now_.directories.erase(name);
+  return true;
+}
+
+void simulated_file_system::make_directories(std::string const& path) {
+  std::lock_guard const lock(mutex_);
+  auto const name = tidy(path);
+  if (now_.directories.contains(name)) return;
+  step(changes_, change_fault_, io_direction::write, name);
+  for (auto at = name; !at.empty(); at = parent_of(at)) {
+    if (now_.files.contains(at)) throw disk_error(ENOTDIR, io_direction::write, "mkdir", at);
+    now_.directories.insert(at);
+  }
+}
+
+std::vector<directory_entry> simulated_file_system::list_directory(std::string const& path) {
+  std::lock_guard const lock(mutex_);
+  auto const name = tidy(path);
+  step(reads_, read_fault_, io_direction::read, name);
+  std::vector<directory_entry> entries;
+  auto const add = [&](std::string const& entry, entry_kind kind, std::uint64_t size_bytes) {
+    if (entry.empty() || parent_of(entry) != name) return;
+    auto const start = name.empty() ? 0 : name.size() + 1;
+    entries.push_back({entry.substr(start), kind, size_bytes});
+  };
+  for (auto const& [entry, content] : now_.files) {
+    add(entry, entry_kind::file, content->bytes.size());
+  }
+  for (auto const& entry : now_.directories) add(entry, entry_kind::directory, 0);
+  return entries;
+}
+
+void simulated_file_system::sync(sync_scope what, std::string const& path) {
+  std::lock_guard const lock(mutex_);
+  auto const name = tidy(path);
+  step(changes_, change_fault_, io_direction::write, name);
+  switch (what) {
+    case sync_scope::file_system:
+      for (auto const& [entry, content] : now_.files) content->durable_bytes = content->bytes;
+      durable_ = now_;
+      return;
+    case sync_scope::file: {
+      auto const at = now_.files.find(name);
+      if (at == now_.files.end()) throw disk_error(ENOENT, io_direction::write, "open", name);
+      at->second->durable_bytes = at->second->bytes;
+      return;
+    }
+    case sync_scope::directory:
+      if (!now_.directories.contains(name)) {
+        throw disk_error(ENOENT, io_direction::write, "open", name);
+      }
+      // The names in it, and nothing below; that it exists itself is its parent's matter.
+      std::erase_if(durable_.files, [&](auto const& e) { return parent_of(e.first) == name; });
+      std::erase_if(durable_.directories,
+                    [&](auto const& e) { return !e.empty() && parent_of(e) == name; });
+      for (auto const& e : now_.files) {
+        if (parent_of(e.first) == name) durable_.files.insert(e);
+      }
+      for (auto const& e : now_.directories) {
+        if (!e.empty() && parent_of(e) == name) durable_.directories.insert(e);
+      }
+      return;
+  }
+}
+
+}  // namespace diskdump
