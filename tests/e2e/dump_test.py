@@ -31,7 +31,7 @@ class DumpScenario(Scenario):
     def round_trip(self, path, name="image"):
         """Dumps, restores to a file, compares; returns the event and the restored file."""
         event = self.dump(path, "--as", name).target
-        restored = self.path("restored")
+        restored = self.path("restored-" + name)
         self.diskdump.restore(name, restored)
         self.assert_same_content(path, restored)
         return event, restored
@@ -56,9 +56,8 @@ class Shapes(DumpScenario):
     def test_small_images_at_all_borders_come_back_equal(self):
         for name, path in images.small(self.folder).items():
             with self.subTest(image=name):
-                event, restored = self.round_trip(path, name)
+                event, _ = self.round_trip(path, name)
                 self.assertEqual(event["bytes"], os.path.getsize(path))
-                os.unlink(restored)
         self.assertEqual(store_check.check(self.store), [])
         self.assert_nothing_left()
 
@@ -175,13 +174,14 @@ class Again(DumpScenario):
         day = re.match(r"(\d{4})/(\d\d)/(\d\d)/", self.manifests()[0]).groups()
         wanted = {"image": 2, "image~0": 2, "image~1": 1, "image~2": 0, f"image@{'-'.join(day)}": 2,
                   self.manifests()[0]: None}
+        restored = self.path("restored")
         for name, number in wanted.items():
             with self.subTest(manifest=name):
-                restored = self.path("restored")
                 self.diskdump.restore(name, restored)
                 if number is not None:
                     with open(restored, "rb") as out:
                         self.assertEqual(out.read(), contents[number])
+            if os.path.exists(restored):
                 os.unlink(restored)
         absolute = os.path.join(self.store, f"{'/'.join(day)}/image.2.manifest")
         self.diskdump.restore(absolute, self.path("restored"))
@@ -214,18 +214,21 @@ class CommandLine(DumpScenario):
         self.assertEqual(written[:len(content)], content)
         self.assertEqual(written[len(content):], b"\xaa" * (len(written) - len(content)))
 
-    def test_restore_replaces_a_file_only_by_the_whole_image(self):
+    def test_restore_replaces_a_file_only_where_told_and_by_the_whole_image(self):
         self.dump(self.image, "--as", "image")
         out = images.write(self.path("out"), b"old" * 1000000)
-        self.diskdump.restore("image", out)
+        done = self.diskdump.restore("image", out, expect=1)
+        self.assertIn(out, done.error)
+        with open(out, "rb") as kept:
+            self.assertEqual(kept.read(), b"old" * 1000000)
+        self.diskdump.restore("image", out, "--force")
         self.assert_same_content(self.image, out)
 
     def test_a_target_without_a_verb_is_dumped(self):
-        done = self.diskdump.run(*self.sshd.arguments, f"target:{self.image}", expect=None)
-        if done.status == 2:
-            # Options before the first target belong to the verb.
-            done = self.diskdump.run(f"localhost:{self.image}")
+        done = self.diskdump.run(*self.sshd.arguments, f"target:{self.image}")
         self.assertEqual(done.target["status"], "ok")
+        done = self.diskdump.run(f"localhost:{self.image}", "--as", "local")
+        self.assertEqual(done.target["name"], "local")
 
     def test_the_base_is_taken_from_the_environment_and_the_current_folder(self):
         self.diskdump.env["DISKDUMP_BASE"] = self.store
@@ -280,8 +283,8 @@ class CommandLine(DumpScenario):
                 os.mkdir(self.store)
                 self.diskdump.dump(*self.sshd.arguments, "--block-size", block, "--batch-size", batch,
                                    f"target:{path}", "--as", "sized")
-                self.diskdump.restore("sized", self.path("restored"))
-                self.assert_same_content(path, self.path("restored"))
+                self.diskdump.restore("sized", self.path(f"restored{block}"))
+                self.assert_same_content(path, self.path(f"restored{block}"))
 
     def test_a_store_keeps_its_block_size(self):
         self.dump(self.image, "--as", "one")
