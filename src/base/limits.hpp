@@ -59,9 +59,9 @@ inline constexpr std::size_t sector_bytes_min = 512;
 inline constexpr unsigned worker_threads_max = 64;
 
 // ---- Disks --------------------------------------------------------------------------------------
-inline constexpr std::size_t disk_buffers_max = 64;       // of one vectored read; far below IOV_MAX
+inline constexpr std::size_t disk_buffers_max = 64;  // of one vectored read; far below IOV_MAX
 inline constexpr unsigned disk_queue_depth_max = 1024;
-inline constexpr unsigned disk_retries_max = 16;          // of one request after EINTR or EAGAIN
+inline constexpr unsigned disk_retries_max = 16;  // of one request after EINTR or EAGAIN
 // A ring that the kernel does not take entries from is asked again each millisecond: 0.1 s.
 inline constexpr unsigned ring_submit_attempts_max = 100;
 inline constexpr std::size_t identity_field_bytes_max = 128;
