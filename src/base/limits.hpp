@@ -80,6 +80,13 @@ inline constexpr std::size_t stream_read_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_receive_buffer_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_send_buffer_bytes_max = 1 * MiB;
 inline constexpr std::size_t stderr_tail_bytes_max = 8 * KiB;
+inline constexpr std::size_t agent_keys_max = 64;          // keys taken from an ssh-agent
+inline constexpr std::size_t key_file_bytes_max = 64 * KiB;
+inline constexpr std::size_t known_hosts_bytes_max = 16 * MiB;
+inline constexpr std::size_t ssh_config_bytes_max = 256 * KiB;  // what `ssh -G` prints
+inline constexpr int secret_tries_max = 3;                 // passphrases, passwords
+inline constexpr std::size_t secret_bytes_max = 1024;
+inline constexpr std::size_t addresses_max = 8;            // of one host name that are tried
 inline constexpr int pipe_bytes = 1 << 20;  // F_SETPIPE_SZ; an unprivileged user's limit
 
 // ---- Server, shared -----------------------------------------------------------------------------
@@ -117,6 +124,8 @@ inline constexpr std::chrono::seconds deploy_timeout_max{60};
 inline constexpr std::chrono::milliseconds progress_interval{200};
 // How long close() of a stream waits for the program's end before it breaks the connection.
 inline constexpr std::chrono::seconds close_wait_max{5};
+// By how much the end of a shared `ssh` may come after that of its clients.
+inline constexpr std::chrono::milliseconds master_end_wait_max{500};
 // How long the loop may stand still for a child that was sent SIGKILL.
 inline constexpr std::chrono::milliseconds kill_wait_max{50};
 

@@ -210,13 +210,11 @@ task<command_outcome> run_command(remote_host& host, std::string command) {
 void check_stream_conformance(test_context& test, remote_host& host, conformance_options options) {
   INFO("host: ", host.description());
   SUBCASE("what is written comes back") { test.run(echo(host)); }
-  SUBCASE("much data goes each way whole") {
-    test.run(one_direction_each(host, options.transfer_bytes));
-  }
+  SUBCASE("much data goes each way whole") { test.run(one_direction_each(host, options.bytes)); }
   SUBCASE("both directions run at once") {
-    test.run(both_directions_at_once(host, options.transfer_bytes));
+    test.run(both_directions_at_once(host, options.bytes / 4));
   }
-  SUBCASE("two streams run at once") { test.run(two_streams(host, options.transfer_bytes / 4)); }
+  SUBCASE("two streams run at once") { test.run(two_streams(host, options.bytes / 8)); }
   SUBCASE("a stream that nobody reads does not hold up another") {
     test.run(one_reader_sleeps(host));
   }

@@ -9,9 +9,22 @@
 
 namespace diskdump::test {
 
-// How much is sent each way where a transfer is tested.
+// How much is sent each way where a transfer is tested. Sanitizers slow it down by a factor of ten.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define DISKDUMP_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define DISKDUMP_SANITIZED 1
+#endif
+#endif
+#ifdef DISKDUMP_SANITIZED
+constexpr std::size_t transfer_bytes = 8'000'000;
+#else
+constexpr std::size_t transfer_bytes = 64 * 1024 * 1024;
+#endif
+
 struct conformance_options {
-  std::size_t transfer_bytes = 64 * 1024 * 1024;
+  std::size_t bytes = transfer_bytes;
 };
 
 // Bytes that no transport can guess, the same for the same seed.

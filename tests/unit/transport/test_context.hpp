@@ -67,9 +67,15 @@ struct test_context {
   }
   void run(task<> work) {
     std::exception_ptr failure;
-    asio::co_spawn(loop, std::move(work), [&](std::exception_ptr e) { failure = e; });
+    // An open connection keeps reading; the task's end is the end.
+    asio::co_spawn(loop, std::move(work), [&](std::exception_ptr e) {
+      failure = e;
+      loop.stop();
+    });
     loop.restart();
     loop.run();
+    loop.restart();
+    loop.poll();
     if (failure) std::rethrow_exception(failure);
   }
 

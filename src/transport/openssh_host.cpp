@@ -1,0 +1,257 @@
+#include "transport/openssh_host.hpp"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <random>
+
+#include "base/format.hpp"
+#include "base/limits.hpp"
+#include "transport/deadline.hpp"
+#include "transport/process_stream.hpp"
+#include "transport/ssh_config.hpp"
+
+namespace diskdump {
+
+namespace {
+
+constexpr int ssh_failed_status = 255;  // ssh's own failure; any other status is the command's
+
+// A folder for the control socket that only we can enter.
+class private_folder {
+ public:
+  private_folder() {
+    // A socket's path holds 107 characters, and ssh appends 17 while it makes the socket.
+    constexpr std::size_t parent_max = 60;
+    std::error_code ignored;
+    auto parent = std::filesystem::temp_directory_path(ignored).string();
+    if (parent.empty() || parent.size() > parent_max) parent = "/tmp";
+    path_ = parent + "/diskdump-XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) throw errno_error(errno, "mkdtemp").path(path_);
+  }
+  ~private_folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  private_folder(private_folder const&) = delete;
+  private_folder& operator=(private_folder const&) = delete;
+  [[nodiscard]] std::string socket() const { return path_ + "/s"; }
+
+ private:
+  std::string path_;
+};
+
+std::string random_hex() {
+  std::random_device source;
+  return format("{:08x}{:08x}{:08x}{:08x}", source(), source(), source(), source());
+}
+
+// What all of our calls of ssh have in common, behind the control socket's options.
+void add_common(std::vector<std::string>& argv, ssh_options const& options) {
+  constexpr int probes = 3;
+  auto const interval = limits::silence_timeout_max.count() / (probes + 1);
+  for (auto const& setting :
+       {std::string("ControlPersist=no"), std::string("ClearAllForwardings=yes"),
+        std::string("RemoteCommand=none"), std::string("RequestTTY=no"),
+        std::string("PermitLocalCommand=no"), std::string("ForkAfterAuthentication=no"),
+        std::string("StdinNull=no"), format("ServerAliveInterval={}", interval),
+        format("ServerAliveCountMax={}", probes),
+        format("StrictHostKeyChecking={}", options.accept_new_host_keys ? "accept-new" : "yes")}) {
+    argv.emplace_back("-o");
+    argv.push_back(setting);
+  }
+  argv.emplace_back("-T");
+  for (auto& word : ssh_arguments(options)) argv.push_back(std::move(word));
+}
+
+class openssh_stream final : public stream {
+ public:
+  openssh_stream(std::unique_ptr<process_stream> io, std::shared_ptr<process_stream> master,
+                 timer_source& timers, std::string host)
+      : io_(std::move(io)), master_(std::move(master)), timers_(timers), host_(std::move(host)) {}
+
+  task<std::size_t> read(byte_span to) override {
+    auto const n = co_await io_->read(to);
+    if (n == 0) co_await check_end();
+    co_return n;
+  }
+  task<> write(byte_view bytes) override { co_await io_->write(bytes); }
+  task<> write_eof() override { co_await io_->write_eof(); }
+  task<exit_report> close() override {
+    auto report = co_await io_->close();
+    if (report.status == ssh_failed_status) report.status.reset();
+    // A signal that ended the command is 255 too: ssh does not pass on its name.
+    co_return report;
+  }
+  std::string stderr_tail() const override { return io_->stderr_tail(); }
+  std::uint64_t wire_bytes() const noexcept override {
+    // Each packet of up to 32 KiB carries at most 64 bytes around its payload.
+    auto const payload = io_->wire_bytes();
+    constexpr std::uint64_t payload_per_overhead_byte = 256;
+    return payload + payload / payload_per_overhead_byte;
+  }
+
+ private:
+  // The end of the output is also what a lost connection looks like.
+  task<> check_end() {
+    std::optional<child_end> end;
+    try {
+      end = co_await within(timers_, limits::close_wait_max, io_->wait_end());
+    } catch (error const& e) {
+      if (!is_timeout(e)) throw;
+      co_return;  // stdout was closed, and the program runs on
+    }
+    if (end->status != ssh_failed_status) co_return;
+    try {
+      // The client that shares the connection learns of its loss a moment before the one that has
+      // it.
+      static_cast<void>(co_await within(timers_, limits::master_end_wait_max, master_->wait_end()));
+    } catch (error const& e) {
+      if (!is_timeout(e)) throw;
+      co_return;  // the connection stands: 255 is the command's own status
+    }
+    throw error(transport_errc::connection_lost, severity::transient)
+        .host(host_)
+        .cause(printable(master_->stderr_tail() + io_->stderr_tail()));
+  }
+
+  std::unique_ptr<process_stream> io_;
+  std::shared_ptr<process_stream> master_;
+  timer_source& timers_;
+  std::string host_;
+};
+
+class openssh_host final : public remote_host {
+ public:
+  openssh_host(connect_context context, std::string name, ssh_options options)
+      : context_(std::move(context)), name_(std::move(name)), options_(std::move(options)) {}
+
+  // One ssh holds the connection; it runs `cat`, which ends when we do, and with it the connection.
+  task<> connect() {
+    auto const token = random_hex();
+    child_command child;
+    // ssh may ask on the terminal, so it stays in our session. Ctrl-C is for us alone.
+    child.new_session = false;
+    child.argv = {
+        "sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh", "ssh", "-M", "-S", folder_.socket()};
+    add_common(child.argv, options_);
+    child.argv.emplace_back("--");
+    child.argv.push_back(name_);
+    child.argv.push_back(format("exec sh -c 'echo {}; exec cat >/dev/null'", token));
+    master_ = std::make_shared<process_stream>(context_.executor, context_.timers, std::move(child),
+                                               name_);
+    std::string said;
+    byte_vector chunk(limits::stderr_tail_bytes_max);
+    while (said.find(token) == std::string::npos) {
+      auto const n = co_await master_->read(chunk);
+      if (n == 0 || said.size() > limits::login_noise_bytes_max) {
+        auto const report = co_await master_->close();
+        if (report.status == ssh_failed_status) throw openssh_error(name_, report.stderr_tail);
+        throw error(transport_errc::cannot_exec, severity::permanent)
+            .host(name_)
+            .cause(printable(report.stderr_tail.empty() ? said : report.stderr_tail));
+      }
+      said += as_text(byte_view(chunk).first(n));
+    }
+  }
+
+  task<std::unique_ptr<stream>> exec(std::string command,
+                                     std::size_t /*ssh has its own*/) override {
+    child_command child;
+    child.argv = {"ssh", "-S", folder_.socket(), "-o", "ControlMaster=no", "-o", "BatchMode=yes"};
+    add_common(child.argv, options_);
+    child.argv.emplace_back("--");
+    child.argv.push_back(name_);
+    child.argv.push_back(std::move(command));
+    auto io = std::make_unique<process_stream>(context_.executor, context_.timers, std::move(child),
+                                               name_);
+    co_return std::make_unique<openssh_stream>(std::move(io), master_, context_.timers, name_);
+  }
+
+  task<bool> put_file(std::string, byte_view) override { co_return false; }
+
+  task<> close() override { static_cast<void>(co_await master_->close()); }
+
+  std::string description() const override { return "openssh"; }
+
+ private:
+  connect_context context_;
+  std::string name_;
+  ssh_options options_;
+  private_folder folder_;
+  std::shared_ptr<process_stream> master_;
+};
+
+// The last lines, without the frame of @ around a changed host key.
+std::string last_lines(std::string_view said) {
+  constexpr std::size_t shown_max = 600;
+  std::string out;
+  while (!said.empty()) {
+    auto const end = std::min(said.find('\n'), said.size());
+    auto line = said.substr(0, end);
+    said.remove_prefix(std::min(end + 1, said.size()));
+    while (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty() || line.starts_with('@')) continue;
+    out += (out.empty() ? "" : "; ") + std::string(line);
+  }
+  if (out.size() > shown_max) out.erase(0, out.size() - shown_max);
+  return printable(out);
+}
+
+struct known_message {
+  std::string_view part;
+  transport_errc code;
+  severity kind;
+  std::string_view remedy;
+};
+constexpr known_message known_messages[] = {
+    {"Could not resolve hostname", transport_errc::unknown_host, severity::permanent, ""},
+    {"IDENTIFICATION HAS CHANGED", transport_errc::host_key_changed, severity::permanent,
+     "only if you know why it changed: remove the line with `ssh-keygen -R`"},
+    {"is revoked", transport_errc::host_key_changed, severity::permanent, ""},
+    {"REVOKED HOST KEY", transport_errc::host_key_changed, severity::permanent, ""},
+    {"host key is known for", transport_errc::host_key_unknown, severity::permanent,
+     "connect once with `ssh` and compare the fingerprint, or give --accept-new-host-keys"},
+    {"Host key verification failed", transport_errc::host_key_unknown, severity::permanent,
+     "connect once with `ssh` and compare the fingerprint, or give --accept-new-host-keys"},
+    {"Permission denied", transport_errc::authentication_failed, severity::permanent, ""},
+    {"Too many authentication failures", transport_errc::authentication_failed, severity::permanent,
+     "name one key with -i"},
+    {"Connection refused", transport_errc::cannot_connect, severity::transient, ""},
+    {"timed out", transport_errc::cannot_connect, severity::transient, ""},
+    {"No route to host", transport_errc::cannot_connect, severity::transient, ""},
+    {"Network is unreachable", transport_errc::cannot_connect, severity::transient, ""},
+    {"Unable to negotiate", transport_errc::negotiation_failed, severity::permanent, ""},
+    {"kex_exchange_identification", transport_errc::negotiation_failed, severity::transient, ""},
+    {"banner exchange", transport_errc::negotiation_failed, severity::transient, ""},
+    {"Bad configuration option", transport_errc::bad_configuration, severity::permanent, ""},
+    {"Can't open user config file", transport_errc::bad_configuration, severity::permanent, ""},
+    {"terminating,", transport_errc::bad_configuration, severity::permanent, ""},
+};
+
+}  // namespace
+
+error openssh_error(std::string const& host, std::string_view said) {
+  for (auto const& known : known_messages) {
+    if (said.find(known.part) == std::string_view::npos) continue;
+    return error(known.code, known.kind).host(host).cause(last_lines(said)).remedy(known.remedy);
+  }
+  return error(transport_errc::connection_lost, severity::transient)
+      .host(host)
+      .cause(last_lines(said));
+}
+
+task<std::unique_ptr<remote_host>> connect_openssh(connect_context context, std::string name,
+                                                   ssh_options options) {
+  if (!program_exists("ssh")) {
+    throw error(transport_errc::ssh_not_found, severity::permanent).host(name);
+  }
+  auto host = std::make_unique<openssh_host>(context, name, std::move(options));
+  co_await host->connect();
+  context.log.debug(format("{}: connected by openssh", name));
+  co_return host;
+}
+
+}  // namespace diskdump

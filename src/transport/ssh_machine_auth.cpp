@@ -1,0 +1,143 @@
+// The authentication half of ssh_machine.
+#include <cstdlib>
+#include <cstring>
+
+#include "base/assert.hpp"
+#include "transport/ssh_machine_state.hpp"
+
+namespace diskdump {
+
+namespace {
+
+// Refusals that are an answer and not a failure.
+bool is_refusal(int code) noexcept {
+  return code == LIBSSH2_ERROR_AUTHENTICATION_FAILED ||
+         code == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED || code == LIBSSH2_ERROR_PASSWORD_EXPIRED ||
+         code == LIBSSH2_ERROR_REQUEST_DENIED;
+}
+
+unsigned length(std::string const& text) noexcept { return static_cast<unsigned>(text.size()); }
+
+// Asked to sign by auth_probe(): the server would accept this key, and that was the question.
+int note_and_refuse(LIBSSH2_SESSION* session, unsigned char**, std::size_t*, unsigned char const*,
+                    std::size_t, void**) {
+  static_cast<ssh_machine::state*>(*::libssh2_session_abstract(session))->signature_wanted = true;
+  return -1;
+}
+
+void answer_questions(char const*, int, char const* instruction, int instruction_size, int count,
+                      LIBSSH2_USERAUTH_KBDINT_PROMPT const* prompts,
+                      LIBSSH2_USERAUTH_KBDINT_RESPONSE* responses, void** abstract) {
+  auto& self = *static_cast<ssh_machine::state*>(*abstract);
+  for (int i = 0; i < count; ++i) {
+    std::string question;
+    if (i == 0 && instruction_size > 0) {
+      question.assign(instruction, static_cast<std::size_t>(instruction_size));
+      question += '\n';
+    }
+    question.append(reinterpret_cast<char const*>(prompts[i].text), prompts[i].length);
+    auto const answer = self.ask_declined ? std::optional<std::string>() : (*self.ask)(question);
+    if (!answer) self.ask_declined = true;
+    // libssh2 frees it.
+    responses[i].text = ::strdup(answer ? answer->c_str() : "");
+    responses[i].length = answer ? length(*answer) : 0;
+  }
+}
+
+}  // namespace
+
+std::optional<std::string> ssh_machine::auth_methods(std::string const& user) {
+  auto& self = *state_;
+  self.begin();
+  auto const* const list = ::libssh2_userauth_list(self.session, user.data(), length(user));
+  if (list != nullptr) return std::string(list);
+  if (::libssh2_userauth_authenticated(self.session) != 0) return std::string();
+  if (self.again(::libssh2_session_last_errno(self.session))) return std::nullopt;
+  return std::string();
+}
+
+std::optional<auth_outcome> ssh_machine::auth_probe(std::string const& user,
+                                                    public_key const& key) {
+  auto& self = *state_;
+  self.begin();
+  self.signature_wanted = false;
+  void* abstract = nullptr;
+  int const code = ::libssh2_userauth_publickey(
+      self.session, user.c_str(), reinterpret_cast<unsigned char const*>(key.blob.data()),
+      key.blob.size(), note_and_refuse, &abstract);
+  if (self.signature_wanted) return auth_outcome::accepted;
+  if (is_refusal(code)) return auth_outcome::refused;
+  if (self.again(code)) return std::nullopt;
+  return auth_outcome::accepted;
+}
+
+std::optional<auth_outcome> ssh_machine::auth_key_file(std::string const& user,
+                                                       std::string const& path,
+                                                       std::string const& passphrase) {
+  auto& self = *state_;
+  self.begin();
+  int const code = ::libssh2_userauth_publickey_fromfile_ex(
+      self.session, user.data(), length(user), nullptr, path.c_str(),
+      passphrase.empty() ? nullptr : passphrase.c_str());
+  if (is_refusal(code)) return auth_outcome::refused;
+  if (self.again(code)) return std::nullopt;
+  return auth_outcome::accepted;
+}
+
+std::optional<auth_outcome> ssh_machine::auth_password(std::string const& user,
+                                                       std::string const& password) {
+  auto& self = *state_;
+  self.begin();
+  int const code = ::libssh2_userauth_password_ex(self.session, user.data(), length(user),
+                                                  password.data(), length(password), nullptr);
+  if (is_refusal(code)) return auth_outcome::refused;
+  if (self.again(code)) return std::nullopt;
+  return auth_outcome::accepted;
+}
+
+std::optional<auth_outcome> ssh_machine::auth_interactive(std::string const& user,
+                                                          question_handler const& ask) {
+  auto& self = *state_;
+  self.begin();
+  self.ask = &ask;
+  int const code = ::libssh2_userauth_keyboard_interactive_ex(self.session, user.data(),
+                                                              length(user), answer_questions);
+  self.ask = nullptr;
+  if (is_refusal(code)) return auth_outcome::refused;
+  if (self.again(code)) return std::nullopt;
+  return auth_outcome::accepted;
+}
+
+std::vector<agent_key> ssh_machine::agent_keys(std::string const& socket_path) {
+  auto& self = *state_;
+  self.begin();
+  DISKDUMP_ASSERT(self.agent == nullptr);
+  self.agent = ::libssh2_agent_init(self.session);
+  if (self.agent == nullptr) self.fail(LIBSSH2_ERROR_ALLOC);
+  ::libssh2_agent_set_identity_path(self.agent, socket_path.c_str());
+  if (int const code = ::libssh2_agent_connect(self.agent); code != 0) self.fail(code);
+  if (int const code = ::libssh2_agent_list_identities(self.agent); code != 0) self.fail(code);
+  std::vector<agent_key> keys;
+  libssh2_agent_publickey* entry = nullptr;
+  while (keys.size() < limits::agent_keys_max &&
+         ::libssh2_agent_get_identity(self.agent, &entry, entry) == 0) {
+    agent_key found;
+    found.key = key_of({reinterpret_cast<std::byte const*>(entry->blob), entry->blob_len});
+    found.comment = entry->comment != nullptr ? entry->comment : "";
+    self.agent_entries.push_back(entry);
+    keys.push_back(std::move(found));
+  }
+  return keys;
+}
+
+std::optional<auth_outcome> ssh_machine::auth_agent(std::string const& user, std::size_t index) {
+  auto& self = *state_;
+  self.begin();
+  DISKDUMP_ASSERT(index < self.agent_entries.size());
+  int const code = ::libssh2_agent_userauth(self.agent, user.c_str(), self.agent_entries[index]);
+  if (is_refusal(code)) return auth_outcome::refused;
+  if (self.again(code)) return std::nullopt;
+  return auth_outcome::accepted;
+}
+
+}  // namespace diskdump

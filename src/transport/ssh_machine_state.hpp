@@ -1,0 +1,72 @@
+// What the two halves of ssh_machine share. The only header that includes libssh2.
+#pragma once
+
+#include <libssh2.h>
+
+#include <atomic>
+#include <list>
+#include <mutex>
+
+#include "base/limits.hpp"
+#include "transport/ssh_machine.hpp"
+#include "transport/tail_buffer.hpp"
+
+namespace diskdump {
+
+class ssh_channel {
+ public:
+  explicit ssh_channel(LIBSSH2_CHANNEL* raw) : raw_(raw) {}
+  [[nodiscard]] LIBSSH2_CHANNEL* raw() const noexcept { return raw_; }
+  void append_errors(byte_view bytes) {
+    std::lock_guard const lock(mutex_);
+    errors_.append(bytes);
+  }
+  [[nodiscard]] std::string errors() const {
+    std::lock_guard const lock(mutex_);
+    return errors_.text();
+  }
+  bool abandoned = false;
+
+ private:
+  LIBSSH2_CHANNEL* raw_;
+  mutable std::mutex mutex_;
+  tail_buffer errors_;
+};
+
+struct ssh_machine::state {
+  state();
+  ~state();
+
+  LIBSSH2_SESSION* session = nullptr;
+  int placeholder_fd = -1;  // libssh2 wants a descriptor; no byte of ours goes through it
+  byte_ring input{limits::ssh_receive_buffer_bytes};
+  std::atomic<bool> input_ended = false;
+  byte_vector output;
+  bool starved = false;
+  unsigned asked_after_end = 0;
+  bool going = false;  // being destroyed: nothing waits any more
+  bool open_forgotten = false;
+  std::size_t open_window_bytes = 0;
+  std::list<std::unique_ptr<ssh_channel>> channels;
+
+  LIBSSH2_AGENT* agent = nullptr;
+  std::vector<libssh2_agent_publickey*> agent_entries;
+  question_handler const* ask = nullptr;  // while auth_interactive() runs
+  bool ask_declined = false;
+  bool signature_wanted = false;  // auth_probe(): the server asked for one
+
+  void begin() noexcept {
+    starved = false;
+    asked_after_end = 0;
+  }
+  // Whether `code` says "call again"; throws for any other failure, passes success.
+  [[nodiscard]] bool again(long code);
+  [[noreturn]] void fail(int code);
+  void drain_errors(ssh_channel& channel);
+  void sweep();
+
+  static ssize_t on_send(libssh2_socket_t, void const* bytes, size_t size, int, void** abstract);
+  static ssize_t on_receive(libssh2_socket_t, void* to, size_t size, int, void** abstract);
+};
+
+}  // namespace diskdump
