@@ -12,20 +12,20 @@ def readelf(*args):
 
 def main():
     path, bytes_max = sys.argv[1], int(sys.argv[2])
-    failures = []
     size = os.stat(path).st_size
-    if size > bytes_max:
-        failures.append("%d bytes, more than %d" % (size, bytes_max))
-    if "(NEEDED)" in readelf("-d", path):
-        failures.append("needs a shared library")
-    if "INTERP" in readelf("-lW", path):
-        failures.append("needs a dynamic loader")
-    if "DYN (" not in readelf("-hW", path):
-        failures.append("is not position-independent")
-    if ".symtab" in readelf("-SW", path):
-        failures.append("is not stripped")
-    print("%s: %d bytes: %s" % (path, size, "; ".join(failures) or "static, PIE, stripped"))
-    return 1 if failures else 0
+    checks = {
+        "at most %d bytes" % bytes_max: size <= bytes_max,
+        "needs no shared library": "(NEEDED)" not in readelf("-d", path),
+        "needs no dynamic loader": "INTERP" not in readelf("-lW", path),
+        "is position-independent": "DYN (" in readelf("-hW", path),
+        "is stripped": ".symtab" not in readelf("-SW", path),
+    }
+    print("%s: %d bytes" % (path, size))
+    for what, holds in checks.items():
+        print("%s: %s" % ("ok" if holds else "FAILED", what))
+    passed = sum(checks.values())
+    print("[cases] %d passed, %d failed, 0 skipped" % (passed, len(checks) - passed))
+    return 0 if passed == len(checks) else 1
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ extern "C" {{
 
 namespace diskdump {{
 
-embedded_agent_set embedded_agents() noexcept {{
+agent_images embedded_agents() noexcept {{
   static constexpr block_id digest{{{{{{{digest}}}}}}};
-  static std::array<embedded_binary, 1> const native{{{{
+  static std::array<agent_binary, 1> const native{{{{
       {{"{machine}", as_bytes({{diskdump_agent_begin, diskdump_agent_end}}), digest}}}}}};
   return {{native, {{diskdump_fallback_begin, diskdump_fallback_end}}}};
 }}

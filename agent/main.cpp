@@ -5,7 +5,9 @@
 #include <string_view>
 
 #include "agent/self.hpp"
+#include "agent/serve.hpp"
 #include "base/error.hpp"
+#include "wire/messages.hpp"
 
 namespace diskdump {
 namespace {
@@ -35,5 +37,8 @@ int main(int argc, char** argv) {
   using namespace diskdump;
   std::string_view const verb = argc > 1 ? argv[1] : "";
   if (verb == "probe" && argc == 2) return probe();
+  if (verb == "serve" && argc == 3) {
+    if (auto const nonce = nonce_from_hex(argv[2])) return serve(*nonce);
+  }
   return usage();
 }

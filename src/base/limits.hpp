@@ -55,7 +55,18 @@ static_assert(path_bytes_max + 64 <= control_payload_bytes_max);
 inline constexpr std::size_t read_bytes_max = 1 * MiB;  // one io_uring request
 inline constexpr std::size_t reads_in_flight_max = 8;
 inline constexpr std::size_t digest_groups_in_flight_max = 4;
+inline constexpr std::size_t read_buffers_max = 64;  // blocks of one request
 inline constexpr std::size_t sector_bytes_min = 512;
+// Worker threads compress into scratch of their own before a block goes back to its slot: at most
+// so much for all of them, but one block where blocks are larger.
+inline constexpr std::size_t compress_scratch_bytes_max = 6 * MiB;
+inline constexpr std::size_t compress_hop_bytes = 256 * KiB;   // handed to a worker at a time
+inline constexpr std::size_t worker_hop_bytes_min = 64 * KiB;  // less is not worth the way
+inline constexpr std::size_t control_output_bytes_max = 64 * KiB;
+// One gathered write; its slots are free once all of it is written.
+inline constexpr std::size_t write_bytes_max = 1 * MiB;
+inline constexpr std::size_t write_blocks_max = 32;
+inline constexpr std::size_t control_read_bytes = 16 * KiB;
 inline constexpr unsigned worker_threads_max = 64;
 
 // ---- Disks --------------------------------------------------------------------------------------
@@ -128,6 +139,10 @@ inline constexpr std::chrono::seconds close_wait_max{5};
 inline constexpr std::chrono::milliseconds master_end_wait_max{500};
 // How long the loop may stand still for a child that was sent SIGKILL.
 inline constexpr std::chrono::milliseconds kill_wait_max{50};
+// How long the agent tries to tell a server that does not read why it ends.
+inline constexpr std::chrono::seconds abort_write_timeout{5};
+// What a rate-limited reader may catch up after a pause.
+inline constexpr std::chrono::milliseconds read_allowance_max{100};
 
 static_assert(block_bytes_default % block_bytes_multiple == 0);
 static_assert(block_bytes_max % block_bytes_multiple == 0);
