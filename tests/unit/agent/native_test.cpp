@@ -1,0 +1,142 @@
+// What only the native agent promises: its verbs, its engines, its memory.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include "agent/embedded.hpp"
+#include "agent_driver.hpp"
+#include "base/format.hpp"
+#include "base/limits.hpp"
+
+namespace diskdump {
+namespace {
+
+TEST_SUITE_BEGIN("native agent");
+
+std::string whole_file(std::string const& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+// The exit status of a shell command, and what it printed.
+std::pair<int, std::string> shell(std::string const& command) {
+  FILE* const out = ::popen(command.c_str(), "r");
+  REQUIRE(out != nullptr);
+  std::string text;
+  for (int c = std::fgetc(out); c != EOF; c = std::fgetc(out)) text += static_cast<char>(c);
+  int const status = ::pclose(out);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
+}
+
+TEST_CASE("probe prints the digest of the program's own file") {
+  auto const [status, text] = shell(native_agent_path() + " probe");
+  CHECK(status == 0);
+  CHECK(text == sha256(as_bytes(whole_file(native_agent_path()))).hex() + "\n");
+}
+
+TEST_CASE("the embedded agent is the one that was built, with its true digest") {
+  auto const images = embedded_agents();
+  REQUIRE(images.native.size() == 1);
+  auto const& native = images.native.front();
+  auto const file = whole_file(native_agent_path());
+  CHECK(as_text(native.content) == file);
+  CHECK(native.digest == sha256(native.content));
+  CHECK(native.machine == shell("uname -m").second.substr(0, native.machine.size()));
+  CHECK(images.fallback_script == whole_file(fallback_path()));
+}
+
+TEST_CASE("anything but probe and serve is a usage error") {
+  for (auto const* arguments : {"", "probe x", "serve", "serve 12", "serve zz", "help"}) {
+    auto const [status, text] = shell(native_agent_path() + " " + arguments + " 2>&1 </dev/null");
+    CHECK_MESSAGE(status == 2, arguments);
+    CHECK(text.find("usage:") != std::string::npos);
+  }
+}
+
+TEST_CASE("a stdin that is no server is refused with words") {
+  struct input {
+    char const* redirection;
+    char const* words;
+  };
+  for (auto const& [redirection, words] :
+       {input{"</dev/null", "before START"}, {"</etc/passwd", "a frame"}, {"<&-", "descriptor"}}) {
+    // stdout is a pipe that is drained; the words are on stderr, the status behind them.
+    auto const [ignored, text] =
+        shell("{ { " + native_agent_path() + " serve " + std::string(32, 'a') + " 2>&3 " +
+              redirection + "; echo status $? >&3; } | cat >/dev/null; } 3>&1");
+    static_cast<void>(ignored);
+    CHECK_MESSAGE(text.find(words) != std::string::npos, text);
+    CHECK_MESSAGE(text.find("status 1") != std::string::npos, text);
+  }
+}
+
+TEST_CASE("without io_uring the posix engine reads the same") {
+  scratch_folder const folder;
+  auto const image = random_bytes(3'000'001, 1);
+  start_message start;
+  start.path = folder.file("image", image);
+  start.block_bytes = limits::block_bytes_default;
+  start.batch_blocks = 20;
+  auto const record = run_dump(agent_kind::native, start, {}, {.without_uring = true});
+  check_complete(record, image, start.block_bytes);
+  CHECK(record.hello->engine == read_engine::posix);
+}
+
+TEST_CASE("memory is one batch and 16 MiB at most") {
+  if (sanitized_build()) {
+    MESSAGE("skipped: a sanitizer has memory of its own");
+    return;
+  }
+  scratch_folder const folder;
+  auto image = text_bytes(64 * limits::MiB, 2);
+  append_bytes(image, random_bytes(32 * limits::MiB, 3));
+  auto const path = folder.file("image", image);
+  struct shape {
+    std::uint32_t block_bytes;
+    std::uint32_t batch_blocks;
+  };
+  for (auto const [block_bytes, batch_blocks] :
+       {shape{limits::block_bytes_default, limits::batch_blocks_default},
+        shape{limits::block_bytes_min, 2560}, shape{1 * limits::MiB, 16},
+        shape{limits::block_bytes_default, 1}}) {
+    for (auto const policy : {codec_policy::lz4, codec_policy::zlib}) {
+      start_message start;
+      start.path = path;
+      start.block_bytes = block_bytes;
+      start.batch_blocks = batch_blocks;
+      start.codec = policy;
+      auto const record = run_dump(agent_kind::native, start, {.keep_blocks = false});
+      CHECK_MESSAGE(record.failure.empty(), record.failure);
+      auto const batch = std::uint64_t{block_bytes} * batch_blocks;
+      auto const over = static_cast<double>(record.peak_rss_bytes) - static_cast<double>(batch);
+      MESSAGE("blocks of ", block_bytes, " x ", batch_blocks, ", policy ", static_cast<int>(policy),
+              ": peak RSS ", record.peak_rss_bytes / limits::KiB, " KiB, batch ",
+              batch / limits::KiB, " KiB");
+      CHECK(record.peak_rss_bytes > 0);
+      CHECK(over <= 16.0 * limits::MiB);
+    }
+  }
+}
+
+TEST_CASE("a server that answers late but reads nothing does not block the agent's ears") {
+  // Both pipes are full of data at some time: the agent must go on reading answers.
+  scratch_folder const folder;
+  auto const image = random_bytes(32 * limits::MiB, 4);
+  start_message start;
+  start.path = folder.file("image", image);
+  start.block_bytes = limits::block_bytes_min;
+  start.batch_blocks = 4096;
+  start.codec = codec_policy::none;
+  check_complete(run_dump(agent_kind::native, start), image, start.block_bytes);
+}
+
+TEST_SUITE_END();
+
+}  // namespace
+}  // namespace diskdump
