@@ -100,11 +100,25 @@ inline constexpr std::size_t secret_bytes_max = 1024;
 inline constexpr std::size_t addresses_max = 8;            // of one host name that are tried
 inline constexpr int pipe_bytes = 1 << 20;  // F_SETPIPE_SZ; an unprivileged user's limit
 
+// ---- Deployment -------------------------------------------------------------------------------
+// Candidates for the agent's place (six), and what their report takes: a path and a sentence each.
+inline constexpr std::size_t agent_directories_max = 16;
+inline constexpr std::size_t launch_report_bytes_max = 16 * KiB;
+
 // ---- Server, shared -----------------------------------------------------------------------------
 inline constexpr std::size_t targets_max = 4096;
 inline constexpr std::size_t targets_active_default = 32;
 inline constexpr std::size_t paths_per_host_max = 4;  // sshd's MaxSessions is 10
 inline constexpr unsigned writer_threads = 4;
+inline constexpr unsigned blocking_threads = 4;
+// Announcements that one index look-up takes together (each is limits::group_blocks blocks).
+inline constexpr std::size_t lookup_groups_max = 32;
+// Announcements that wait for their answer: runs of zeros are not bounded by the batch, and each
+// message may hold digest_runs_max runs of 48 bytes (64 × 256 × 48 = 0.8 MB at the very most).
+inline constexpr std::size_t announcements_queued_max = 64;
+// Blocks handed to a worker at a time: enough bytes that the hop does not show.
+inline constexpr std::size_t verify_bytes_per_hop = 256 * KiB;
+inline constexpr std::size_t verify_blocks_per_hop = 32;
 // A barrier is run after so many blocks at the latest; what is not yet durable is remembered in
 // memory, 100 bytes a block: 8192 × 100 = 0.8 MB.
 inline constexpr std::size_t epoch_blocks_max = 8192;
@@ -123,10 +137,18 @@ inline constexpr unsigned put_tries_max = 16;
 inline constexpr unsigned quarantine_copies_max = 10000;  // of one block
 
 // ---- Manifests ----------------------------------------------------------------------------------
+inline constexpr std::size_t manifest_bytes_per_block = 65;  // 64 hex digits and a line end
+// Lines that one hop to a writer thread may write, so that a huge hole stays cancellable.
+inline constexpr std::uint64_t manifest_lines_per_hop = 65536;
 inline constexpr std::size_t manifest_line_bytes_max = 8 * KiB;
 inline constexpr std::size_t manifest_comment_lines_max = 10000;
 inline constexpr std::size_t manifest_versions_per_day_max = 100000;
 inline constexpr std::size_t name_bytes_max = 200;  // a file name with ".NNNNN.manifest" fits 255
+
+// ---- Restore ------------------------------------------------------------------------------------
+// One write of the output; (readers + 2) of them are in memory at a time.
+inline constexpr std::size_t restore_piece_bytes = 1 * MiB;
+inline constexpr unsigned reader_threads_min = 4;
 
 // ---- Time ---------------------------------------------------------------------------------------
 inline constexpr std::chrono::seconds connect_timeout_max{20};
