@@ -60,7 +60,7 @@ RAW_ASIO = [
     (re.compile(r"\bexperimental::(basic_)?(concurrent_)?channel\b"), ["src/async/*"]),
     (re.compile(r"\bdetached\b"), ["src/async/*", "src/cli/main.cpp", "agent/main.cpp"]),
     (re.compile(r"\bawaitable_operators\b"), ["src/async/*"]),
-    (re.compile(r"\bco_spawn\s*\("), ["src/async/*", "src/cli/main.cpp", "agent/main.cpp"]),
+    (re.compile(r"\bco_spawn\s*\("), ["src/async/*", "src/cli/runtime.cpp", "agent/main.cpp"]),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)

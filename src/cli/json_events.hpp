@@ -1,0 +1,19 @@
+// --json: one object per line on stdout, nothing else. Text from outside that is not UTF-8 is
+// written with replacement characters.
+#pragma once
+
+#include <vector>
+
+#include "pipeline/fleet.hpp"
+#include "store/manifest.hpp"
+
+namespace diskdump {
+
+void json_target_event(fleet_target const& target);
+void json_dump_summary(std::vector<fleet_target> const& targets, double seconds);
+void json_restore_event(std::string const& manifest, std::string const& output, std::uint64_t bytes,
+                        std::uint64_t zero_bytes, double seconds);
+void json_manifest_event(manifest_entry const& entry);
+void json_error_event(std::string const& text);
+
+}  // namespace diskdump

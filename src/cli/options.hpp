@@ -1,0 +1,68 @@
+// What the command line says, before anything is opened. Parsing ends the process only through the
+// exceptions below, so that it can be tested.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pipeline/fleet.hpp"
+#include "store/block_store.hpp"
+
+namespace diskdump {
+
+// Exit codes of every verb.
+enum class exit_code : int { ok = 0, failed = 1, usage = 2, interrupted = 130 };
+
+// Wrong usage: the text goes to stderr, the process ends with exit_code::usage.
+class usage_error final : public std::exception {
+ public:
+  explicit usage_error(std::string text) : text_(std::move(text)) {}
+  [[nodiscard]] char const* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
+
+struct global_options {
+  std::string base = ".";
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+};
+
+struct dump_options {
+  ssh_options ssh;
+  std::size_t targets_active_max = 0;
+  std::optional<std::uint32_t> block_bytes;  // the store's where not given
+  std::uint32_t batch_blocks = 0;
+  codec_policy codec = codec_policy::lz4;
+  agent_choice agent = agent_choice::automatic;
+  bool skip_bad_sectors = false;
+  durability level = durability::barrier;
+  std::vector<fleet_target> targets;
+};
+
+struct restore_options {
+  std::string manifest;
+  std::optional<std::string> output;  // none or "-": stdout
+  bool force = false;
+};
+
+struct list_options {};
+
+struct command {
+  global_options global;
+  enum class verb : std::uint8_t { dump, restore, list, help } which = verb::help;
+  std::string help_text;  // verb::help: to be printed on stdout
+  dump_options dump;
+  restore_options restore;
+  list_options list;
+};
+
+// `arguments` are argv without the program's name. Throws usage_error.
+[[nodiscard]] command parse_command_line(std::vector<std::string> arguments);
+
+}  // namespace diskdump

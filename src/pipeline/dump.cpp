@@ -1,0 +1,196 @@
+// The dump of one target, top to bottom:
+//
+//   agent ──► receive ──► answer ──► (verdicts to the agent; lines to the manifest)
+//                   └───► verify ──► persist ──► settle
+//                                                  └─► seal: barrier, then the manifest's name
+//
+// Every arrow is a bounded channel, every stage one coroutine of one scope.
+#include "pipeline/dump.hpp"
+
+#include <algorithm>
+
+#include "async/scope.hpp"
+#include "base/format.hpp"
+#include "base/limits.hpp"
+#include "pipeline/target_run.hpp"
+
+namespace diskdump {
+
+std::string_view sentence(pipeline_errc e) noexcept {
+  switch (e) {
+    case pipeline_errc::no_room_for_manifest:
+      return "the store has no room for a manifest of this image";
+    case pipeline_errc::wrong_agent:
+      return "the agent that answered is not the one that was sent";
+    case pipeline_errc::output_exists:
+      return "the output exists already";
+    case pipeline_errc::output_too_small:
+      return "the output is smaller than the image";
+  }
+  return "unknown pipeline error";
+}
+
+namespace {
+
+std::uint64_t batch_bytes(start_message const& start) noexcept {
+  return std::uint64_t{start.block_bytes} * start.batch_blocks;
+}
+
+// The rest of the batch, when the transport's window has its part; never less than what two blocks
+// need, or a large block could not pass at all.
+std::uint64_t budget_bytes(start_message const& start) noexcept {
+  auto const window = channel_window_bytes(start);
+  auto const batch = batch_bytes(start);
+  auto const rest = batch > window ? batch - window : 0;
+  return std::max<std::uint64_t>(rest, 2 * std::uint64_t{start.block_bytes});
+}
+
+}  // namespace
+
+std::size_t channel_window_bytes(start_message const& start) noexcept {
+  return static_cast<std::size_t>(std::clamp<std::uint64_t>(
+      batch_bytes(start) / 4, limits::channel_window_bytes_min, limits::channel_window_bytes_max));
+}
+
+target_run::target_run(dump_context& shared, target_plan const& what, stream& wire,
+                       target_progress& counters)
+    : context(shared),
+      plan(what),
+      io(wire),
+      progress(counters),
+      session(what.nonce, what.start),
+      budget(shared.executor, budget_bytes(what.start)),
+      output_ready(shared.executor) {}
+
+target_run::~target_run() { context.claims.leave(*this); }
+
+void target_run::settled(block_index index, verdict outcome) {
+  if (auto const at = unanswered_waits_.find(index.value); at != unanswered_waits_.end()) {
+    at->second = outcome;
+    return;
+  }
+  if (outcome == verdict::have) ++progress.blocks_reused;
+  session.settle(index, outcome);
+  wake_transmit();
+}
+
+namespace {
+
+task<> run_stages(target_run& run) {
+  auto const& executor = run.context.executor;
+  auto const blocks_queued = std::max<std::size_t>(run.plan.start.batch_blocks, 2);
+  auto const jobs_queued = run.context.workers.threads() + 1;
+
+  auto [announced_out, announced_in] =
+      make_channel<digests_message>(executor, limits::announcements_queued_max);
+  auto [blocks_out, blocks_in] = make_channel<block_in_flight>(executor, blocks_queued);
+  auto [verified_out, verified_in] = make_channel<job<block_batch>>(executor, jobs_queued);
+  auto [persisted_out, persisted_in] =
+      make_channel<job<persisted_batch>>(executor, limits::writer_threads);
+
+  co_await with_scope([&](scope& stages) {
+    stages.spawn(receive_stage(run, std::move(announced_out), std::move(blocks_out)));
+    stages.spawn(answer_stage(run, std::move(announced_in)));
+    stages.spawn(verify_stage(run, std::move(blocks_in), std::move(verified_out)));
+    stages.spawn(persist_stage(run, std::move(verified_in), std::move(persisted_out)));
+    stages.spawn(settle_stage(run, std::move(persisted_in)));
+    stages.spawn(transmit_stage(run));
+  });
+}
+
+// From here on every block that the manifest names is in the store, but not yet durable.
+task<std::string> seal(target_run& run) {
+  run.progress.state = target_state::sealing;
+  auto& context = run.context;
+  co_return co_await offload(context.writers, [&run, &context]() -> std::string {
+    for (auto const& bad : run.bad_ranges) {
+      run.manifest->comment("bad_range", format("{} {}", bad.offset_bytes, bad.length_bytes));
+    }
+    context.store.barrier();
+    // From here on every block is durable; the manifest may be seen.
+    return run.manifest->publish(context.timers.clock().wall_now());
+  });
+}
+
+// Host and path belong to every failure of a target; the stage that threw may not know them.
+[[noreturn]] void rethrow_with_place(std::exception_ptr failure, target_plan const& plan) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (error& e) {
+    if (e.host().empty()) e.host(plan.host);
+    if (e.path().empty()) e.path(plan.path);
+    throw;
+  } catch (std::system_error const& e) {
+    if (e.code() == asio::error::operation_aborted) throw;
+    throw errno_error(e.code().value(), e.what()).host(plan.host).path(plan.path);
+  }
+}
+
+// Tells the agent the end, good or bad, as far as the connection still carries it, and closes.
+task<> hang_up(target_run& run, bool well) {
+  try {
+    if (well) {
+      run.session.finish();
+    } else {
+      run.session.abort(abort_code::cancelled, "the dump was abandoned");
+    }
+    auto const last_words = run.session.take_output();
+    co_await run.io.write(last_words);
+    co_await run.io.write_eof();
+  } catch (std::exception const& e) {
+    run.context.log.debug(format("{}: hanging up: {}", run.plan.host, e.what()));
+  }
+}
+
+}  // namespace
+
+task<std::string> dump_target(dump_context& context, target_plan plan, std::unique_ptr<stream> io,
+                              target_progress& progress) {
+  std::string manifest_path;
+  std::exception_ptr failure;
+  {
+    target_run run(context, plan, *io, progress);
+    progress.state = target_state::dumping;
+    try {
+      co_await run_stages(run);
+      manifest_path = co_await seal(run);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    // Who waits for a block of this target must not wait until it has hung up.
+    context.claims.leave(run);
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    {
+      // Jobs that were in flight when a stage failed still hold blocks, and use the store.
+      auto const all_came_back = co_await run.budget.acquire(run.budget.capacity_bytes());
+    }
+    co_await hang_up(run, failure == nullptr);
+    progress.bytes_wire = io->wire_bytes();
+  }
+  exit_report report;
+  try {
+    report = co_await io->close();
+  } catch (std::exception const& e) {
+    context.log.debug(format("{}: closing: {}", plan.host, e.what()));
+  }
+  if (!failure) co_return manifest_path;
+  try {
+    std::rethrow_exception(failure);
+  } catch (error& e) {
+    // A program that ended before its time usually said why on stderr.
+    bool const ended_early = e.code() == wire_errc::early_end || e.code() == wire_errc::no_hello;
+    if (ended_early) {
+      std::string why = e.cause();
+      if (report.signal) why += format("; the agent was killed by signal {}", *report.signal);
+      if (report.status) why += format("; exit status {}", *report.status);
+      if (!report.stderr_tail.empty()) why += "; stderr: " + printable(report.stderr_tail);
+      e.cause(why);
+    }
+    failure = std::make_exception_ptr(e);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  rethrow_with_place(failure, plan);
+}
+
+}  // namespace diskdump

@@ -1,0 +1,90 @@
+// One target of a dump: from the started agent to the published manifest. See dump.cpp for the
+// pipeline itself.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/offload.hpp"
+#include "async/timer.hpp"
+#include "base/log.hpp"
+#include "pipeline/claims.hpp"
+#include "store/block_store.hpp"
+#include "transport/stream.hpp"
+#include "wire/messages.hpp"
+
+namespace diskdump {
+
+enum class pipeline_errc {
+  no_room_for_manifest = 1,  // the image would need more manifest than the store has space
+  wrong_agent,               // HELLO of an agent that is not the one we carry
+  output_exists,             // restore would replace a file
+  output_too_small,          // restore to a device that is shorter than the image
+};
+[[nodiscard]] std::string_view sentence(pipeline_errc e) noexcept;
+[[nodiscard]] inline char const* module_name(pipeline_errc) noexcept { return "pipeline"; }
+
+// What every target of one dump shares; outlives them all. Used from the event loop's thread; the
+// store is called on `writers` only.
+struct dump_context {
+  asio::any_io_executor executor;
+  worker_pool& workers;  // CPU: decompress, digest
+  worker_pool& writers;  // blocking: store and manifest files
+  timer_source& timers;
+  block_store& store;
+  claims_table& claims;
+  log_sink& log;
+  std::string base;  // DIR, where manifests appear
+};
+
+enum class target_state : std::uint8_t {
+  queued,
+  connecting,
+  starting,
+  dumping,
+  sealing,
+  done,
+  failed,
+};
+
+// Counters of one target, written by its stages and read by progress displays, all on the event
+// loop's thread.
+struct target_progress {
+  target_state state = target_state::queued;
+  std::uint64_t image_bytes = 0;
+  std::uint64_t announced_bytes = 0;  // of image_bytes: read, digested and told
+  std::uint64_t bytes_wire = 0;
+  block_count blocks;         // of the image
+  block_count blocks_stored;  // new in the store
+  block_count blocks_reused;  // the store, or another target, had them
+  block_count blocks_zero;
+  std::uint64_t bad_bytes = 0;
+  std::string engine;  // how the agent reads: "uring", "posix", "python"
+  clock_source::steady started{};
+  clock_source::steady ended{};
+};
+
+struct target_plan {
+  std::string host;           // for errors and the manifest's source line
+  std::string path;           // on the target
+  std::string manifest_name;  // passes check_manifest_name()
+  start_message start;        // path, block and batch size, policy
+  session_nonce nonce{};
+  std::vector<block_id>
+      expected_agents;  // HELLO's self digest is one of these; empty: any (Python)
+};
+
+// The bytes a transport may hold unread for a target of this plan; part of the target's batch.
+[[nodiscard]] std::size_t channel_window_bytes(start_message const& start) noexcept;
+
+// Completes with the path of the published manifest, relative to `context.base`, when every block
+// is durable, resuming on the executor. Throws the first failure in time, with host and path; then
+// nothing is published, and blocks that were stored stay. `io` is the started agent's stream and is
+// closed in every case. Cancellation ends the agent and throws operation_aborted.
+[[nodiscard]] task<std::string> dump_target(dump_context& context, target_plan plan,
+                                            std::unique_ptr<stream> io, target_progress& progress);
+
+}  // namespace diskdump

@@ -1,0 +1,235 @@
+#include "pipeline/restore.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "async/byte_budget.hpp"
+#include "async/channel.hpp"
+#include "async/scope.hpp"
+#include "base/assert.hpp"
+#include "base/format.hpp"
+#include "base/limits.hpp"
+#include "codec/compress.hpp"
+#include "codec/digest.hpp"
+
+namespace diskdump {
+
+namespace {
+
+// A run of blocks that lie side by side in the image: either all zeros, or data to be fetched.
+struct piece {
+  block_index first;
+  std::vector<block_id> ids;  // empty for zeros
+  block_count blocks;
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t length_bytes = 0;
+};
+
+struct plan {
+  manifest_reader manifest;
+  block_geometry geometry;
+  block_id zero_id;
+  block_index next;
+  std::optional<block_id> pushed_back;
+
+  explicit plan(manifest_reader reader)
+      : manifest(std::move(reader)),
+        geometry(manifest.header().geometry),
+        zero_id(zero_block_id(geometry.block_bytes)) {}
+
+  [[nodiscard]] std::optional<piece> take();
+};
+
+// Data comes in pieces of up to restore_piece_bytes, zeros in runs of any length: an image of holes
+// costs a few writes. Blocking: reads the manifest.
+std::optional<piece> plan::take() {
+  piece p{.first = next, .ids = {}, .blocks = {}, .offset_bytes = geometry.offset_bytes(next)};
+  auto const data_max =
+      std::max<std::uint64_t>(1, limits::restore_piece_bytes / geometry.block_bytes);
+  bool zeros = false;
+  while (p.blocks.value < limits::manifest_lines_per_hop) {
+    auto id = pushed_back ? std::exchange(pushed_back, std::nullopt) : manifest.next();
+    if (!id) break;
+    bool const zero = *id == zero_id && geometry.length_bytes(next) == geometry.block_bytes;
+    if (p.blocks.value == 0) zeros = zero;
+    if (zero != zeros || (!zeros && p.ids.size() >= data_max)) {
+      pushed_back = id;
+      break;
+    }
+    if (!zero) p.ids.push_back(*id);
+    p.length_bytes += geometry.length_bytes(next);
+    ++p.blocks;
+    ++next;
+  }
+  if (p.blocks.value == 0) return std::nullopt;
+  return p;
+}
+
+// Fetches and verifies one block into `out`, which has the block's length in the image. A stored
+// block may be longer than the image needs; its digest covers all of it.
+void fetch(block_store& store, block_id const& id, std::uint64_t offset_bytes,
+           std::uint32_t block_bytes, byte_span out) {
+  thread_local block_decompressor decompressor;
+  thread_local byte_vector raw;
+  auto const damaged = [&](std::string_view cause) {
+    return error(store_errc::damaged_block, severity::corruption)
+        .path(id.hex())
+        .offset(offset_bytes)
+        .cause(cause)
+        .remedy("run diskdump verify, then dump the source again");
+  };
+  auto const frame = store.get(id);
+  if (!frame) {
+    throw error(store_errc::missing_block, severity::corruption)
+        .path(id.hex())
+        .offset(offset_bytes)
+        .remedy("dump the source again; diskdump verify lists what else is missing");
+  }
+  raw.resize(block_bytes);
+  std::size_t length = 0;
+  try {
+    length = decompressor.lz4_frame(*frame, raw);
+  } catch (error const& e) {
+    throw damaged(e.what());
+  }
+  auto const content = byte_view(raw).first(length);
+  if (sha256(content) != id) throw damaged("its content has another digest");
+  if (length < out.size()) throw damaged("it is shorter than its place in the image");
+  std::memcpy(out.data(), content.data(), out.size());
+}
+
+byte_vector fetch_piece(block_store& store, piece const& p, block_geometry geometry) {
+  byte_vector bytes(p.length_bytes);
+  std::size_t at = 0;
+  auto index = p.first;
+  for (auto const& id : p.ids) {
+    auto const n = geometry.length_bytes(index);
+    fetch(store, id, geometry.offset_bytes(index), geometry.block_bytes,
+          byte_span(bytes).subspan(at, n));
+    at += n;
+    ++index;
+  }
+  return bytes;
+}
+
+task<> write_zeros(disk& output, piece const& p) {
+  // Where the system cannot zero a range by itself, zeros are written in pieces.
+  if (co_await output.write_zeros(p.offset_bytes, p.length_bytes)) co_return;
+  byte_vector const zeros(std::min<std::uint64_t>(p.length_bytes, limits::restore_piece_bytes));
+  for (std::uint64_t done = 0; done < p.length_bytes;) {
+    auto const n = std::min<std::uint64_t>(zeros.size(), p.length_bytes - done);
+    co_await output.write(p.offset_bytes + done, byte_view(zeros).first(n));
+    done += n;
+  }
+}
+
+task<> plan_stage(restore_context& context, plan& image, sender<piece> pieces) {
+  for (;;) {
+    auto next = co_await offload(context.writers, [&image] { return image.take(); });
+    if (!next) break;
+    co_await pieces.send(std::move(*next));
+  }
+  pieces.finish();
+}
+
+task<> disk_lane(restore_context& context, block_geometry geometry, receiver<piece>& pieces,
+                 disk& output, bool output_is_zeroed, restore_progress& progress) {
+  while (auto next = co_await pieces.receive()) {
+    if (next->ids.empty()) {
+      if (!output_is_zeroed) co_await write_zeros(output, *next);
+      progress.zero_bytes += next->length_bytes;
+    } else {
+      auto const bytes = co_await offload(
+          context.readers, [&] { return fetch_piece(context.store, *next, geometry); });
+      co_await output.write(next->offset_bytes, bytes);
+    }
+    progress.done_bytes += next->length_bytes;
+  }
+}
+
+struct stream_piece {
+  piece what;
+  std::optional<job<byte_vector>> bytes;  // none for zeros
+};
+
+task<> fetch_stage(restore_context& context, block_geometry geometry, receiver<piece> pieces,
+                   sender<stream_piece> fetched) {
+  auto const executor = context.executor;
+  auto* const store = &context.store;
+  while (auto next = co_await pieces.receive()) {
+    stream_piece out{std::move(*next), std::nullopt};
+    if (!out.what.ids.empty()) {
+      out.bytes.emplace(launch(context.readers, executor, [store, geometry, p = out.what] {
+        return fetch_piece(*store, p, geometry);
+      }));
+    }
+    co_await fetched.send(std::move(out));
+  }
+  fetched.finish();
+}
+
+void write_all(int descriptor, byte_view bytes) {
+  while (!bytes.empty()) {
+    auto const n = ::write(descriptor, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw errno_error(errno, "writing the image to the output");
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+task<> stream_stage(restore_context& context, receiver<stream_piece> fetched, int descriptor,
+                    restore_progress& progress) {
+  byte_vector const zeros(limits::restore_piece_bytes);
+  while (auto next = co_await fetched.receive()) {
+    auto const length = next->what.length_bytes;
+    if (next->bytes) {
+      auto const bytes = co_await next->bytes->result();
+      co_await offload(context.writers, [&] { write_all(descriptor, bytes); });
+    } else {
+      for (std::uint64_t done = 0; done < length;) {
+        auto const n = std::min<std::uint64_t>(zeros.size(), length - done);
+        co_await offload(context.writers,
+                         [&] { write_all(descriptor, byte_view(zeros).first(n)); });
+        done += n;
+      }
+      progress.zero_bytes += length;
+    }
+    progress.done_bytes += length;
+  }
+}
+
+}  // namespace
+
+task<> restore_to_disk(restore_context& context, manifest_reader manifest, disk& output,
+                       bool output_is_zeroed, restore_progress& progress) {
+  plan image(std::move(manifest));
+  auto const geometry = image.geometry;
+  progress.image_bytes = geometry.image_bytes;
+  auto const lanes = context.readers.threads() + 2;
+  auto [pieces_out, pieces_in] = make_channel<piece>(context.executor, lanes);
+  co_await with_scope([&](scope& stages) {
+    stages.spawn(plan_stage(context, image, std::move(pieces_out)));
+    for (unsigned i = 0; i < lanes; ++i) {
+      stages.spawn(disk_lane(context, geometry, pieces_in, output, output_is_zeroed, progress));
+    }
+  });
+}
+
+task<> restore_to_stream(restore_context& context, manifest_reader manifest, int descriptor,
+                         restore_progress& progress) {
+  plan image(std::move(manifest));
+  auto const geometry = image.geometry;
+  progress.image_bytes = geometry.image_bytes;
+  auto const ahead = context.readers.threads() + 2;
+  auto [pieces_out, pieces_in] = make_channel<piece>(context.executor, 1);
+  auto [fetched_out, fetched_in] = make_channel<stream_piece>(context.executor, ahead);
+  co_await with_scope([&](scope& stages) {
+    stages.spawn(plan_stage(context, image, std::move(pieces_out)));
+    stages.spawn(fetch_stage(context, geometry, std::move(pieces_in), std::move(fetched_out)));
+    stages.spawn(stream_stage(context, std::move(fetched_in), descriptor, progress));
+  });
+}
+
+}  // namespace diskdump

@@ -1,0 +1,75 @@
+#include "pipeline/claims.hpp"
+
+#include <doctest/doctest.h>
+
+namespace diskdump {
+
+namespace {
+
+struct holder final : claim_holder {
+  std::vector<std::pair<std::uint64_t, verdict>> told;
+  void settled(block_index index, verdict outcome) override {
+    told.emplace_back(index.value, outcome);
+  }
+};
+
+block_id id_of(unsigned char n) {
+  block_id id;
+  id.bytes[0] = std::byte{n};
+  return id;
+}
+
+using outcome = claims_table::outcome;
+
+}  // namespace
+
+TEST_SUITE("claims") {
+  TEST_CASE("the first to ask claims, the others wait and have it once it is stored") {
+    claims_table table;
+    holder a, b, c;
+    CHECK(table.ask(a, id_of(1), {10}) == outcome::claimed);
+    CHECK(table.ask(b, id_of(1), {20}) == outcome::wait);
+    CHECK(table.ask(c, id_of(1), {30}) == outcome::wait);
+    table.stored(id_of(1));
+    CHECK(a.told.empty());
+    CHECK(b.told == std::vector<std::pair<std::uint64_t, verdict>>{{20, verdict::have}});
+    CHECK(c.told == std::vector<std::pair<std::uint64_t, verdict>>{{30, verdict::have}});
+    CHECK(table.size() == 0);
+  }
+
+  TEST_CASE("a repeat within one target is in hand already") {
+    claims_table table;
+    holder a, b;
+    CHECK(table.ask(a, id_of(1), {0}) == outcome::claimed);
+    CHECK(table.ask(a, id_of(1), {1}) == outcome::in_hand);
+    CHECK(table.ask(b, id_of(1), {2}) == outcome::wait);
+    CHECK(table.ask(b, id_of(1), {3}) == outcome::in_hand);
+    table.stored(id_of(1));
+  }
+
+  TEST_CASE("a claimant that goes away hands the claim to the next waiter") {
+    claims_table table;
+    holder a, b, c;
+    CHECK(table.ask(a, id_of(1), {0}) == outcome::claimed);
+    CHECK(table.ask(b, id_of(1), {7}) == outcome::wait);
+    CHECK(table.ask(c, id_of(1), {8}) == outcome::wait);
+    table.leave(a);
+    CHECK(b.told == std::vector<std::pair<std::uint64_t, verdict>>{{7, verdict::need}});
+    CHECK(c.told.empty());
+    table.stored(id_of(1));
+    CHECK(c.told == std::vector<std::pair<std::uint64_t, verdict>>{{8, verdict::have}});
+  }
+
+  TEST_CASE("a waiter that goes away is told nothing") {
+    claims_table table;
+    holder a, b;
+    CHECK(table.ask(a, id_of(1), {0}) == outcome::claimed);
+    CHECK(table.ask(b, id_of(1), {1}) == outcome::wait);
+    table.leave(b);
+    table.leave(a);
+    CHECK(b.told.empty());
+    CHECK(table.size() == 0);
+  }
+}
+
+}  // namespace diskdump
