@@ -1,6 +1,10 @@
 // The one place that includes Asio, so that its configuration is the same everywhere.
 #pragma once
 
+// Asio asks libstdc++ what it has by macros that exist only after one of its headers, and would
+// otherwise be configured differently in a file that includes Asio first.
+#include <cstdlib>
+
 #include <asio.hpp>
 #include <asio/experimental/as_tuple.hpp>
 
