@@ -105,8 +105,10 @@ task<> to_file(runtime& process, restore_context& context, manifest_reader manif
 
 task<> to_device(runtime& process, restore_context& context, manifest_reader manifest,
                  std::string path, restore_progress& progress) {
-  auto const out =
-      open_disk(process.executor(), process.writers, path, {.access = disk_access::write});
+  // Buffered: the last block of an image need not be a multiple of the sector, and sync() makes all
+  // of it durable at the end.
+  auto const out = open_disk(process.executor(), process.writers, path,
+                             {.access = disk_access::write, .direct_io = false});
   auto const image_bytes = manifest.header().geometry.image_bytes;
   if (out->properties().size_bytes < image_bytes) {
     throw error(pipeline_errc::output_too_small, severity::permanent)

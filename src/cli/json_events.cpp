@@ -37,6 +37,8 @@ void json_target_event(fleet_target const& target) {
   event["bytes_wire"] = p.bytes_wire;
   event["bytes_bad"] = p.bad_bytes;
   event["engine"] = p.engine;
+  event["agent"] = p.agent_location;
+  event["agent_uploaded"] = p.agent_uploaded;
   event["seconds"] = seconds_of(p);
   if (target.interrupted) {
     event["error"] = "interrupted";

@@ -62,7 +62,9 @@ struct target_progress {
   block_count blocks_reused;  // the store, or another target, had them
   block_count blocks_zero;
   std::uint64_t bad_bytes = 0;
-  std::string engine;  // how the agent reads: "uring", "posix", "python"
+  std::string agent_location;   // on the target, or "python3 on stdin"
+  bool agent_uploaded = false;  // by this run
+  std::string engine;           // how the agent reads: "uring", "posix", "python"
   clock_source::steady started{};
   clock_source::steady ended{};
 };

@@ -52,6 +52,7 @@ class host_lane {
   task<> one_target(fleet_target& target);
   task<> dump(fleet_target& target);
   task<remote_host*> host(fleet_target const& target);
+  task<launched_agent> start_agent(remote_host& machine, agent_launch launch);
 
   fleet& fleet_;
   std::vector<fleet_target*> targets_;
@@ -84,6 +85,20 @@ task<remote_host*> host_lane::host(fleet_target const& target) {
   co_return host_.get();
 }
 
+task<launched_agent> host_lane::start_agent(remote_host& machine, agent_launch launch) {
+  try {
+    co_return co_await with_timeout(
+        fleet_.context.timers, limits::deploy_timeout_max,
+        launch_agent(machine, fleet_.options.agents, launch, fleet_.context.log));
+  } catch (error& e) {
+    if (e.code() == async_errc::timed_out) {
+      e.cause(
+          format("the agent did not start within {} seconds", limits::deploy_timeout_max.count()));
+    }
+    throw;
+  }
+}
+
 task<> host_lane::dump(fleet_target& target) {
   auto const& options = fleet_.options;
   target.progress.state = target_state::connecting;
@@ -108,11 +123,11 @@ task<> host_lane::dump(fleet_target& target) {
                             .sudo = target.sudo,
                             .nonce_hex = nonce_hex(plan.nonce),
                             .window_bytes = channel_window_bytes(plan.start)};
-  auto agent =
-      co_await with_timeout(fleet_.context.timers, limits::deploy_timeout_max,
-                            launch_agent(*machine, options.agents, launch, fleet_.context.log));
+  auto agent = co_await start_agent(*machine, launch);
   fleet_.context.log.info(
       format("{}: agent: {}{}", target.label, agent.location, agent.uploaded ? " (uploaded)" : ""));
+  target.progress.agent_location = agent.location;
+  target.progress.agent_uploaded = agent.uploaded;
   target.manifest =
       co_await dump_target(fleet_.context, std::move(plan), std::move(agent.io), target.progress);
 }

@@ -55,13 +55,26 @@ task<> on_source(target_run& run) {
   });
 }
 
+// A target that says nothing for so long has lost its machine or its mind.
+task<std::size_t> with_patience(target_run& run, task<std::size_t> read) {
+  try {
+    co_return co_await with_timeout(run.context.timers, limits::silence_timeout_max,
+                                    std::move(read));
+  } catch (error& e) {
+    if (e.code() == async_errc::timed_out) {
+      e.cause(
+          format("not a byte from the target for {} seconds", limits::silence_timeout_max.count()));
+    }
+    throw;
+  }
+}
+
 task<> receive_until_end(target_run& run, sender<digests_message>& announced,
                          sender<block_in_flight>& blocks) {
   byte_vector buffer(limits::stream_read_bytes);
   byte_lease lease;  // for the block that is coming in
   while (!run.session.has_ended()) {
-    auto const n = co_await with_timeout(run.context.timers, limits::silence_timeout_max,
-                                         run.io.read(byte_span(buffer)));
+    auto const n = co_await with_patience(run, run.io.read(byte_span(buffer)));
     if (n == 0) run.session.feed_eof();
     run.progress.bytes_wire = run.io.wire_bytes();
     auto input = byte_view(buffer).first(n);

@@ -63,7 +63,7 @@ class Agent:
     # ---- The honest parts -------------------------------------------------------------------------
 
     def hello(self, version=1):
-        self.server.send(HELLO, self.nonce + struct.pack("<HHB", version, 1, 1) + bytes(32) +
+        self.server.send(HELLO, self.nonce + struct.pack("<HHB", version, 1, 2) + bytes(32) +
                          text(b"hostile"))
 
     def start(self):

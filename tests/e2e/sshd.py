@@ -214,8 +214,9 @@ def noise_wrapper(case):
 def hostile_wrapper(script, mode):
     """Runs `script MODE NONCE` in the place of the agent: of the command that holds a nonce."""
     return (
-        'nonce=$(printf "%s" "$SSH_ORIGINAL_COMMAND" | tr -c "0-9a-f" "\\n" | grep -xE "[0-9a-f]{32}")\n'
+        'nonce=$(printf "%s" "$SSH_ORIGINAL_COMMAND" | tr -c "0-9a-f" "\\n" | grep -xE "[0-9a-f]{32}" | head -n 1)\n'
         'if [ -n "$nonce" ]; then\n'
+        '  echo "diskdump-$nonce:run:hostile"\n'
         f'  exec python3 {shlex.quote(script)} {mode} "$nonce"\n'
         'fi\n'
         'exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
