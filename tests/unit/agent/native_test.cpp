@@ -88,6 +88,44 @@ TEST_CASE("without io_uring the posix engine reads the same") {
   CHECK(record.hello->engine == read_engine::posix);
 }
 
+// A loop device over `file`, gone again with the object; empty where there can be none.
+struct loop_device {
+  std::string path;
+  explicit loop_device(std::string const& file) {
+    auto const [status, text] = shell("losetup -f --show '" + file + "' 2>/dev/null");
+    if (status == 0) path = text.substr(0, text.find('\n'));
+  }
+  ~loop_device() {
+    if (!path.empty()) shell("losetup -d " + path);
+  }
+  loop_device(loop_device const&) = delete;
+  loop_device& operator=(loop_device const&) = delete;
+};
+
+TEST_CASE("a block device is read past the page cache, by either engine and by the Python agent") {
+  scratch_folder const folder;
+  auto image = random_bytes(3 * limits::MiB, 5);
+  image.resize(image.size() + 2 * limits::MiB);
+  append_bytes(image, text_bytes(7 * 512, 6));  // no whole number of blocks
+  loop_device const device(folder.file("image", image));
+  if (device.path.empty()) {
+    MESSAGE("skipped: no loop device can be made here");
+    return;
+  }
+  start_message start;
+  start.path = device.path;
+  start.block_bytes = limits::block_bytes_default;
+  start.batch_blocks = 20;
+  for (bool const without_uring : {false, true}) {
+    auto const record = run_dump(agent_kind::native, start, {}, {.without_uring = without_uring});
+    check_complete(record, image, start.block_bytes);
+    CHECK(record.source->type == source_type::block_device);
+    CHECK(record.source->direct_io);
+    CHECK(record.source->alignment_bytes >= limits::sector_bytes_min);
+  }
+  check_complete(run_dump(agent_kind::python, start), image, start.block_bytes);
+}
+
 TEST_CASE("memory is one batch and 16 MiB at most") {
   if (sanitized_build()) {
     MESSAGE("skipped: a sanitizer has memory of its own");
