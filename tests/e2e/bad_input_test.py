@@ -252,7 +252,7 @@ class NoPlace(BadInput):
 
 class Stores(BadInput):
     def dump_local(self, *arguments, **options):
-        return self.diskdump.dump(*arguments, f"localhost:{self.image}", **options)
+        return self.diskdump.dump(f"localhost:{self.image}", *arguments, **options)
 
     def test_a_full_file_system(self):
         if not IS_ROOT:
