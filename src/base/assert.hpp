@@ -9,7 +9,6 @@ namespace diskdump {
 
 }  // namespace diskdump
 
-#define DISKDUMP_ASSERT(expression)                                       \
-  (static_cast<bool>(expression)                                          \
-       ? static_cast<void>(0)                                             \
-       : ::diskdump::assertion_failed(#expression, __FILE__, __LINE__))
+#define DISKDUMP_ASSERT(expression)                     \
+  (static_cast<bool>(expression) ? static_cast<void>(0) \
+                                 : ::diskdump::assertion_failed(#expression, __FILE__, __LINE__))

@@ -1,4 +1,5 @@
-// Time as an interface, so that tests decide what time it is. `system_clock_source` is the real one.
+// Time as an interface, so that tests decide what time it is. `system_clock_source` is the real
+// one.
 #pragma once
 
 #include <chrono>

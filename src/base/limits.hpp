@@ -91,14 +91,14 @@ inline constexpr std::size_t stream_read_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_receive_buffer_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_send_buffer_bytes_max = 1 * MiB;
 inline constexpr std::size_t stderr_tail_bytes_max = 8 * KiB;
-inline constexpr std::size_t agent_keys_max = 64;          // keys taken from an ssh-agent
+inline constexpr std::size_t agent_keys_max = 64;  // keys taken from an ssh-agent
 inline constexpr std::size_t key_file_bytes_max = 64 * KiB;
 inline constexpr std::size_t known_hosts_bytes_max = 16 * MiB;
 inline constexpr std::size_t ssh_config_bytes_max = 256 * KiB;  // what `ssh -G` prints
-inline constexpr int secret_tries_max = 3;                 // passphrases, passwords
+inline constexpr int secret_tries_max = 3;                      // passphrases, passwords
 inline constexpr std::size_t secret_bytes_max = 1024;
-inline constexpr std::size_t addresses_max = 8;            // of one host name that are tried
-inline constexpr int pipe_bytes = 1 << 20;  // F_SETPIPE_SZ; an unprivileged user's limit
+inline constexpr std::size_t addresses_max = 8;  // of one host name that are tried
+inline constexpr int pipe_bytes = 1 << 20;       // F_SETPIPE_SZ; an unprivileged user's limit
 
 // ---- Deployment -------------------------------------------------------------------------------
 // Candidates for the agent's place (six), and what their report takes: a path and a sentence each.
@@ -154,6 +154,11 @@ inline constexpr unsigned reader_threads_min = 4;
 inline constexpr std::chrono::seconds connect_timeout_max{20};
 inline constexpr std::chrono::seconds silence_timeout_max{60};
 inline constexpr std::chrono::seconds deploy_timeout_max{60};
+// A ring that the kernel will not take requests from just now is tried again after this.
+inline constexpr std::chrono::milliseconds ring_submit_pause{1};
+// Without a pidfd (before Linux 5.3) a child is looked at so often.
+inline constexpr std::chrono::milliseconds child_poll_interval{10};
+inline constexpr std::size_t child_output_bytes = 16 * KiB;  // one read of a helper's output
 inline constexpr std::chrono::milliseconds progress_interval{200};
 // How long close() of a stream waits for the program's end before it breaks the connection.
 inline constexpr std::chrono::seconds close_wait_max{5};

@@ -33,6 +33,8 @@ constexpr char const* restore_footer =
     "Every block is checked against its digest. A file appears under its name only when it is "
     "whole;\nholes are left where the image is zero. A block device in use is refused.";
 
+constexpr std::uint64_t kibi = 1024;
+
 // 131072, 128K, 1M: bytes, or binary multiples.
 std::uint64_t parse_size(std::string const& option, std::string const& text) {
   std::uint64_t value = 0;
@@ -41,9 +43,9 @@ std::uint64_t parse_size(std::string const& option, std::string const& text) {
   std::uint64_t factor = 1;
   std::string_view const suffix(rest, static_cast<std::size_t>(end - rest));
   if (suffix == "K" || suffix == "k" || suffix == "KiB")
-    factor = std::uint64_t{1} << 10;
+    factor = kibi;
   else if (suffix == "M" || suffix == "m" || suffix == "MiB")
-    factor = std::uint64_t{1} << 20;
+    factor = kibi * kibi;
   else if (!suffix.empty())
     factor = 0;
   if (failed != std::errc() || factor == 0 || value > ~std::uint64_t{0} / factor) {

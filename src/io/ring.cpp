@@ -143,7 +143,7 @@ class ring::state : public std::enable_shared_from_this<ring::state> {
       if (failed >= 0 || failed == -EINTR) continue;
       if (failed != -EAGAIN && failed != -EBUSY && failed != -ENOMEM) break;
       reap();
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      std::this_thread::sleep_for(limits::ring_submit_pause);
     }
     broken_ = failed < 0 ? -failed : EAGAIN;
     return -broken_;

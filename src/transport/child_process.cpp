@@ -165,7 +165,7 @@ task<child_end> child_process::wait() {
       co_await ended_.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
     } else {
       // No pidfd before Linux 5.3.
-      asio::steady_timer pause(co_await asio::this_coro::executor, std::chrono::milliseconds(10));
+      asio::steady_timer pause(co_await asio::this_coro::executor, limits::child_poll_interval);
       co_await pause.async_wait(asio::use_awaitable);
     }
   }
@@ -174,7 +174,7 @@ task<child_end> child_process::wait() {
 namespace {
 
 task<> collect(asio::posix::stream_descriptor& from, std::string& to, std::size_t bytes_max) {
-  std::array<char, 16 * 1024> chunk;
+  std::array<char, limits::child_output_bytes> chunk;
   for (;;) {
     auto const [failed, n] = co_await from.async_read_some(
         asio::buffer(chunk), asio::experimental::as_tuple(asio::use_awaitable));
