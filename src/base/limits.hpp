@@ -130,6 +130,7 @@ inline constexpr std::size_t stored_block_bytes_max = block_bytes_max + 1 * MiB;
 inline constexpr std::size_t config_bytes_max = 64 * KiB;
 // How long to wait for another program that holds blocks.db locked.
 inline constexpr std::chrono::milliseconds index_wait_max{30000};
+inline constexpr std::chrono::milliseconds index_retry_pause{10};
 inline constexpr std::size_t index_readers_max = 4;       // connections, 2 MiB of page cache each
 inline constexpr std::size_t index_rows_per_step = 4096;  // of list(), remove() and a rebuild
 // Tries of put() at one name while others create, quarantine and remove it.

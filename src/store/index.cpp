@@ -164,7 +164,7 @@ void store_index::use_wal() const {
     } catch (error const& failure) {
       if (failure.code() != store_errc::index_busy || std::chrono::steady_clock::now() > end) throw;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::this_thread::sleep_for(limits::index_retry_pause);
   }
 }
 

@@ -59,11 +59,11 @@ std::vector<bool> loose_store::missing(std::span<block_id const> ids) {
 }
 
 std::optional<byte_vector> loose_store::get(block_id const& id) {
-  auto const path = parts_.layout.block(id.hex());
-  auto frame = parts_.files->read(path, limits::stored_block_bytes_max + 1);
+  auto const hex = id.hex();
+  auto frame = parts_.files->read(parts_.layout.block(hex), limits::stored_block_bytes_max + 1);
   if (frame && frame->size() > limits::stored_block_bytes_max) {
     throw error(store_errc::damaged_block, severity::corruption)
-        .path(path)
+        .path(shown(hex))
         .cause(format("the file is longer than {} bytes", limits::stored_block_bytes_max))
         .remedy("run diskdump verify");
   }
@@ -81,6 +81,10 @@ void loose_store::check_writable() const {
   throw error(store_errc::cannot_write, severity::permanent)
       .path(parts_.blockstore)
       .cause("the store was opened for reading only");
+}
+
+std::string loose_store::shown(std::string const& hex) const {
+  return store_layout(parts_.blockstore + "/").block(hex);
 }
 
 void loose_store::throw_if_lost() const {
@@ -150,7 +154,7 @@ loose_store::settled loose_store::place(block_id const& id, std::string const& h
     }
   }
   throw error(store_errc::cannot_write, severity::permanent)
-      .path(parts_.layout.block(hex))
+      .path(shown(hex))
       .cause("other programs keep creating and removing this file");
 }
 
@@ -205,7 +209,7 @@ void loose_store::set_aside(std::string const& hex) {
     }
   }
   throw error(store_errc::cannot_write, severity::permanent)
-      .path(parts_.layout.in("quarantine"))
+      .path(parts_.blockstore + "/quarantine")
       .cause("it holds too many copies of one block")
       .remedy("empty it");
 }
@@ -289,10 +293,10 @@ loose_store::flush_result loose_store::flush(epoch const& blocks) {
 void loose_store::check_found_blocks(epoch const& blocks) {
   for (auto const& [id, block] : blocks) {
     if (block.created) continue;
-    auto const path = parts_.layout.block(id.hex());
-    if (parts_.files->read(path, 0)) continue;
+    auto const hex = id.hex();
+    if (parts_.files->read(parts_.layout.block(hex), 0)) continue;
     throw error(store_errc::cannot_write, severity::permanent)
-        .path(path)
+        .path(shown(hex))
         .cause("another program removed this block while it was needed")
         .remedy("run the dump again");
   }

@@ -71,6 +71,7 @@ class loose_store final : public block_store {
   enum class settled : std::uint8_t { created, rescued, known };
 
   void check_writable() const;
+  [[nodiscard]] std::string shown(std::string const& hex) const;  // a block's path for messages
   [[nodiscard]] settled place(block_id const& id, std::string const& hex, byte_view frame,
                               std::string const& temporary);
   [[nodiscard]] bool rename_into_place(std::string const& hex, std::string const& temporary);
