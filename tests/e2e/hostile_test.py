@@ -9,7 +9,7 @@ import cases
 import images
 import store_check
 from cli import Diskdump
-from fixture import HERE, TRIMMED, Scenario
+from fixture import HERE, SANITIZED, Scenario
 from hostile_agent import MODES
 from sshd import Sshd, hostile_wrapper
 
@@ -88,7 +88,7 @@ class Hostile(Scenario):
         self.assert_same_content(self.image, self.path("restored"))
         self.assert_nothing_left()
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        if not TRIMMED:
+        if not SANITIZED:
             self.assertLess(peak, RSS_MAX_BYTES, "a hostile agent made a process grow")
 
     def test_silence_is_not_waited_for_without_end(self):

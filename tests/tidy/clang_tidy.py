@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy-19 with the list of .clang-tidy over src/ and agent/: clang_tidy.py BUILD_DIR
+"""Runs clang-tidy-19 with the list of .clang-tidy over src/ and agent/: clang_tidy.py BUILD_DIR [ROOT]
 
 Several files at a time. A file whose text, headers and flags are what they were when it passed is not
 looked at again: the build folder keeps a digest per file. Exit status 1 for findings, 77 where the
@@ -64,7 +64,8 @@ def digest_of(paths, words, config):
 
 def main():
     build_dir = os.path.abspath(sys.argv[1])
-    root = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
+    root = os.path.realpath(sys.argv[2] if len(sys.argv) > 2 else
+                            os.path.join(os.path.dirname(__file__), "../.."))
     tool = shutil.which("clang-tidy-19")
     if tool is None:
         print("skipped: clang-tidy-19 is not installed")

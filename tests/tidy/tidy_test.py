@@ -2,7 +2,11 @@
 """Tests of the checks themselves: each finds a violation planted in a small tree, and lets pass what
 is right."""
 
+import json
 import os
+import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -159,6 +163,70 @@ class Tidy(Planted):
             self.finds("format", "clang-format-19 -i src/base/a.cpp")
         except SystemExit:
             self.skipTest("clang-format-19 is not installed")
+
+    def test_each_rule_of_clang_tidy_is_at_work(self):
+        if shutil.which("clang-tidy-19") is None:
+            self.skipTest("clang-tidy-19 is not installed")
+        here = os.path.dirname(os.path.abspath(tidy.__file__))
+        shutil.copy(os.path.join(here, "../../.clang-tidy"), self.root)
+        self.plant("src/base/a.cpp", PLANTED_FOR_CLANG_TIDY)
+        self.plant("build/compile_commands.json", json.dumps([{
+            "directory": os.path.join(self.root, "build"), "file": "../src/base/a.cpp",
+            "command": "ccache clang++-19 -std=c++20 -o a.o -c ../src/base/a.cpp"}]))
+        done = subprocess.run([sys.executable, os.path.join(here, "clang_tidy.py"),
+                               os.path.join(self.root, "build"), self.root], check=False, text=True,
+                              stdout=subprocess.PIPE)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        with open(os.path.join(self.root, ".clang-tidy"), encoding="utf-8") as config:
+            rules = re.findall(r"^  ([a-z]+-[a-z-]+),?$", config.read(), re.M)
+        self.assertEqual(len(rules), 5)
+        for rule in rules:
+            self.assertIn(rule, done.stdout)
+
+
+PLANTED_FOR_CLANG_TIDY = """
+#include <coroutine>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct task {
+  struct promise_type {
+    task get_return_object() { return {}; }
+    std::suspend_never initial_suspend() { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() {}
+  };
+};
+std::mutex mutex;
+
+int use_after_move(std::unique_ptr<int> p) {
+  auto q = std::move(p);
+  return *p + *q;
+}
+std::string text();
+std::string_view dangling_handle() {
+  std::string_view view = text();
+  return view;
+}
+void unused_return_value(std::vector<int>& v, std::unique_ptr<int>& p) {
+  p.release();
+  v.empty();
+}
+void capturing_lambda_coroutine(int x) {
+  [x]() -> task {
+    (void)x;
+    co_return;
+  }();
+}
+task hostile_raii() {
+  std::lock_guard<std::mutex> const hold(mutex);
+  co_await std::suspend_always();
+}
+"""
 
 
 if __name__ == "__main__":
