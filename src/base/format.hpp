@@ -14,9 +14,14 @@
 
 namespace diskdump {
 
-template <class... Args>
-[[nodiscard]] std::string format(fmt::format_string<Args...> pattern, Args&&... args) {
-  return fmt::format(pattern, std::forward<Args>(args)...);
-}
+// An object and not a function: where the standard library has std::format, an argument of a type
+// of std would bring that in by its name, and the call would be ambiguous.
+struct format_function {
+  template <class... Args>
+  [[nodiscard]] std::string operator()(fmt::format_string<Args...> pattern, Args&&... args) const {
+    return fmt::format(pattern, std::forward<Args>(args)...);
+  }
+};
+inline constexpr format_function format;
 
 }  // namespace diskdump

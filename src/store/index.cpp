@@ -251,7 +251,7 @@ void store_index::list(std::function<void(stored_block const&)> const& each) {
       sqlite_statement select(*reader->connection,
                               "SELECT hash, compressed_size FROM blocks WHERE hash > ?1 "
                               "ORDER BY hash LIMIT ?2");
-      std::string const from = std::move(after);
+      std::string const from = after;
       select.bind(1, from);
       select.bind(2, static_cast<std::int64_t>(limits::index_rows_per_step));
       std::size_t count = 0;
