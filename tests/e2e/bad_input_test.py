@@ -7,11 +7,10 @@ import socket
 import stat
 import unittest
 
-import cases
 import images
 import store_check
 from cli import Diskdump
-from fixture import (IS_ROOT, MS_BIND, MS_RDONLY, MS_REMOUNT, Scenario, loop_device, mount, run, tool,
+from fixture import (cases, IS_ROOT, MS_BIND, MS_RDONLY, MS_REMOUNT, Scenario, loop_device, mount, run, tool,
                      unmount, wait_until)
 from sshd import Sshd
 
@@ -239,15 +238,21 @@ class NoPlace(BadInput):
         # Either another place was taken, or the folder was made private before it was used.
         self.assertTrue(not inside or mode & 0o022 == 0, (inside, stat.filemode(mode)))
 
-    def test_an_agent_that_was_tampered_with_is_not_run(self):
+    def test_an_agent_file_that_is_damaged_is_replaced(self):
         sshd = Sshd(self)
         self.diskdump.dump(*sshd.arguments, f"target:{self.image}")
         deployed = [os.path.join(w, n) for w, _, names in os.walk(sshd.cache) for n in names]
         self.assertEqual(len(deployed), 1)
-        os.chmod(deployed[0], 0o700)
-        images.write(deployed[0], b"#!/bin/sh\ntouch " + self.path("owned").encode() + b"\n")
-        self.diskdump.dump(*sshd.arguments, f"target:{self.image}", expect=None)
-        self.assertFalse(os.path.exists(self.path("owned")))
+        with open(deployed[0], "rb") as agent:
+            good = agent.read()
+        for content in (b"", good[:len(good) // 2], b"no program"):
+            with self.subTest(length=len(content)):
+                os.unlink(deployed[0])
+                images.write(deployed[0], content)
+                os.chmod(deployed[0], 0o500)
+                self.diskdump.dump(*sshd.arguments, "--agent", "native", f"target:{self.image}")
+                with open(deployed[0], "rb") as agent:
+                    self.assertEqual(agent.read(), good)
 
 
 class Stores(BadInput):

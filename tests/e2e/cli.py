@@ -53,7 +53,9 @@ class Diskdump:
 
     def __init__(self, case, env=None, prefix=()):
         self.case = case
-        self.env = environment(env)
+        # What is put on this machine as a target goes below the scenario's folder, too.
+        self.env = environment({"XDG_CACHE_HOME": case.path("cache"), "HOME": case.folder,
+                                **(env or {})})
         # Put before the program: a wrapper such as one that refuses io_uring.
         self.prefix = list(prefix)
 

@@ -7,11 +7,10 @@ import os
 import re
 import time
 
-import cases
 import images
 import store_check
 from cli import Diskdump
-from fixture import SANITIZED, TRIMMED, Scenario, loop_device
+from fixture import cases, SANITIZED, TRIMMED, Scenario, loop_device
 from sshd import Sshd
 
 # An unchanged source crosses the wire as digests only.

@@ -18,6 +18,8 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
+import cases  # noqa: E402, taken from here by the scenarios
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("DISKDUMP_TEST_BUILD", os.path.join(HERE, "../../build")))
 DISKDUMP = os.path.join(BUILD, "src/cli/diskdump")
@@ -205,6 +207,7 @@ class Scenario(unittest.TestCase):
         # Other users of a scenario go through it.
         os.chmod(self.folder, 0o755)
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.servers = []  # each Sshd of the case
         self.store = os.path.join(self.folder, "store")
         os.mkdir(self.store)
 
@@ -236,9 +239,12 @@ class Scenario(unittest.TestCase):
 
     def assert_nothing_left(self):
         """No process of this scenario, and no unfinished file in the store."""
-        left = wait_until(lambda: not processes_of(self.folder)) or [
-            describe_process(p) for p in processes_of(self.folder)]
-        self.assertTrue(left is True, f"processes are left: {left}")
+        def left():
+            servers = {s.process.pid for s in self.servers if s.process}
+            return [p for p in processes_of(self.folder) if p not in servers]
+
+        wait_until(lambda: not left())
+        self.assertEqual([describe_process(p) for p in left()], [], "processes are left")
         self.assert_store_is_tidy()
 
     def assert_store_is_tidy(self):

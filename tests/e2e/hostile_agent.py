@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An agent that misbehaves: hostile_agent.py MODE NONCE
+"""An agent that misbehaves: hostile_agent.py MODE NONCE DIGEST
 
 Speaks the protocol (src/wire/PROTOCOL.md) as a taken-over target would: properly up to the point
 that MODE names, then not. MODES says what each does; hostile_test.py says what the server must make
@@ -55,15 +55,16 @@ def text(value):
 
 
 class Agent:
-    def __init__(self, nonce):
+    def __init__(self, nonce, digest):
         self.server = Server()
         self.nonce = nonce
+        self.digest = digest  # of the agent that it passes itself off as
         self.needed = []
 
     # ---- The honest parts -------------------------------------------------------------------------
 
     def hello(self, version=1):
-        self.server.send(HELLO, self.nonce + struct.pack("<HHB", version, 1, 2) + bytes(32) +
+        self.server.send(HELLO, self.nonce + struct.pack("<HHB", version, 1, 1) + self.digest +
                          text(b"hostile"))
 
     def start(self):
@@ -290,6 +291,12 @@ class Agent:
         self.hello(version=77)
         self.server.hang()
 
+    def mode_other_agent(self):
+        """Another program than the one that was sent."""
+        self.digest = bytes(32)
+        self.begin()
+        self.server.hang()
+
     def mode_no_hello(self):
         """Noise in the place of HELLO, more than a login script may print."""
         while True:
@@ -321,7 +328,7 @@ MODES = {name[len("mode_"):]: (getattr(Agent, name).__doc__ or "") for name in d
 
 
 def main():
-    agent = Agent(bytes.fromhex(sys.argv[2]))
+    agent = Agent(bytes.fromhex(sys.argv[2]), bytes.fromhex(sys.argv[3]))
     getattr(agent, "mode_" + sys.argv[1])()
 
 

@@ -5,11 +5,10 @@ refuses io_uring."""
 import os
 import shlex
 
-import cases
 import images
 import store_check
 from cli import Diskdump
-from fixture import HERE, TRIMMED, Scenario, loop_device
+from fixture import cases, HERE, TRIMMED, Scenario, loop_device
 from sshd import Sshd, noise_wrapper
 
 REFUSE_URING = os.path.join(HERE, "refuse_uring.py")

@@ -41,13 +41,14 @@ class Sshd:
         self.folder = tempfile.mkdtemp(prefix="sshd-", dir=case.folder)
         os.chmod(self.folder, 0o755)  # the users who log in read their keys here
         self.user = user or getpass.getuser()
-        self.environment = {"XDG_CACHE_HOME": "", **(environment or {})}
+        self.environment = dict(environment or {})
         # Everything a session puts on the "target" goes below the scenario's folder, and is found by it.
         cache = os.path.join(self.folder, "cache")
         os.mkdir(cache)
         os.chmod(cache, 0o1777)
-        self.environment["XDG_CACHE_HOME"] = os.path.join(cache, self.user)
-        self.cache = self.environment["XDG_CACHE_HOME"]
+        self.cache = os.path.join(cache, self.user)
+        # An agent that earlier runs left in the user's real home is not to be found.
+        self.environment.update(XDG_CACHE_HOME=self.cache, HOME=cache)
         self.process = None
         self.make_key("host_key", host_key)
         self.make_key("user_key", user_key)
@@ -61,6 +62,7 @@ class Sshd:
         self.sftp = sftp
         self.log = self.path("sshd.log")
         case.addCleanup(self.stop)
+        case.servers.append(self)
         if start:
             self.start()
 
@@ -212,11 +214,14 @@ def noise_wrapper(case):
 
 
 def hostile_wrapper(script, mode):
-    """Runs `script MODE NONCE` in the place of the agent: of the command that holds a nonce."""
+    """Runs `script MODE NONCE DIGEST` in the place of the agent: of the command that holds a nonce.
+    The line before it is what the launching command says when it has found the agent."""
     return (
-        'nonce=$(printf "%s" "$SSH_ORIGINAL_COMMAND" | tr -c "0-9a-f" "\\n" | grep -xE "[0-9a-f]{32}" | head -n 1)\n'
+        'words=$(printf "%s" "$SSH_ORIGINAL_COMMAND" | tr -c "0-9a-f" "\\n")\n'
+        'nonce=$(printf "%s" "$words" | grep -xE "[0-9a-f]{32}" | head -n 1)\n'
+        'digest=$(printf "%s" "$words" | grep -xE "[0-9a-f]{64}" | head -n 1)\n'
         'if [ -n "$nonce" ]; then\n'
-        '  echo "diskdump-$nonce:run:hostile"\n'
-        f'  exec python3 {shlex.quote(script)} {mode} "$nonce"\n'
+        '  echo "diskdump-$nonce:run:/hostile"\n'
+        f'  exec python3 {shlex.quote(script)} {mode} "$nonce" "$digest"\n'
         'fi\n'
         'exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
