@@ -110,8 +110,8 @@ def suite_of(test):
 
 def needs_cases(test, build_dir):
     """Whether a test may not pass without a summary line: end-to-end scripts and doctest programs."""
-    own = os.path.join(os.path.abspath(build_dir), "tests") + "/"
-    return "e2e" in suite_of(test) or os.path.abspath(test["cmd"][0]).startswith(own)
+    unit = os.path.join(os.path.abspath(build_dir), "tests/unit") + "/"
+    return "e2e" in suite_of(test) or os.path.abspath(test["cmd"][0]).startswith(unit)
 
 
 def report(label, output, status, seconds, counts):
