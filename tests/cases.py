@@ -1,7 +1,13 @@
 """How the Python tests are run: unittest, and a last line that run_tests.py counts."""
 
+import signal
 import sys
 import unittest
+
+
+def on_terminate(number, frame):
+    # Unlike SystemExit this passes through a case, and what was registered with atexit still runs.
+    raise KeyboardInterrupt
 
 
 def run(suite, verbosity=2):
@@ -19,6 +25,7 @@ def run(suite, verbosity=2):
 
 def main(names=None):
     """Runs the cases of the script that calls it; `names` or the arguments choose among them."""
+    signal.signal(signal.SIGTERM, on_terminate)
     loader = unittest.defaultTestLoader
     chosen = names or sys.argv[1:]
     module = sys.modules["__main__"]

@@ -10,8 +10,8 @@ import unittest
 import images
 import store_check
 from cli import Diskdump
-from fixture import (cases, IS_ROOT, MS_BIND, MS_RDONLY, MS_REMOUNT, Scenario, loop_device, mount, run, tool,
-                     unmount, wait_until)
+from fixture import (IS_ROOT, MS_BIND, MS_RDONLY, MS_REMOUNT, Scenario, cases, loop_device, mount,
+                     run, tool, unmount, wait_until)
 from sshd import Sshd
 
 FAILED, USAGE = 1, 2

@@ -4,6 +4,7 @@ ssh_config that leads to it. It runs as root, or as the ordinary user who runs t
 Only what this fixture started is ever ended: the server, and the processes below it.
 """
 
+import ctypes
 import getpass
 import os
 import shlex
@@ -20,6 +21,14 @@ SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-serve
 
 def sftp_server():
     return next((path for path in SFTP_SERVERS if os.path.exists(path)), "internal-sftp")
+
+
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """A test that is killed by its time-out cleans nothing up; its sshd must not stay."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 class Sshd:
@@ -116,7 +125,7 @@ class Sshd:
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen([self.program, "-D", "-e", "-f", config],
                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                start_new_session=True)
+                                                start_new_session=True, preexec_fn=end_with_parent)
             if wait_until(lambda: self.process.poll() is not None or self.answers(), 20):
                 if self.process.poll() is None:
                     break
