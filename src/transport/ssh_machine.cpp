@@ -1,6 +1,7 @@
 #include "transport/ssh_machine.hpp"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -101,16 +102,25 @@ bool ssh_failure::key_file() const noexcept {
 
 // ---- Bytes --------------------------------------------------------------------------------------
 
-ssize_t ssh_machine::state::on_send(libssh2_socket_t, void const* bytes, size_t size, int,
+ssize_t ssh_machine::state::on_send(libssh2_socket_t fd, void const* bytes, size_t size, int,
                                     void** abstract) {
   auto& self = *static_cast<state*>(*abstract);
+  if (fd != self.placeholder_fd) {
+    // Talk with the ssh-agent comes this way too, with that socket.
+    auto const n = ::send(fd, bytes, size, MSG_NOSIGNAL);
+    return n < 0 ? -errno : n;
+  }
   if (!self.going) append_bytes(self.output, {static_cast<std::byte const*>(bytes), size});
   return static_cast<ssize_t>(size);
 }
 
-ssize_t ssh_machine::state::on_receive(libssh2_socket_t, void* to, size_t size, int,
+ssize_t ssh_machine::state::on_receive(libssh2_socket_t fd, void* to, size_t size, int,
                                        void** abstract) {
   auto& self = *static_cast<state*>(*abstract);
+  if (fd != self.placeholder_fd) {
+    auto const n = ::recv(fd, to, size, MSG_WAITALL);
+    return n < 0 ? -errno : n;
+  }
   if (self.going) return -EPIPE;
   // Read before the ring, so that bytes which came before the end are not passed over.
   bool const ended = self.input_ended.load(std::memory_order_acquire);
