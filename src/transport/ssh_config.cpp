@@ -142,6 +142,23 @@ void take_line(ssh_settings& settings, std::string_view key, std::string_view va
   }
 }
 
+// ssh leaves out a file that does not exist with a warning. Here it is an error, unless its public
+// half stands there for a key of the agent.
+void add_named_identities(ssh_settings& settings, ssh_options const& options) {
+  auto& files = settings.identity_files;
+  for (auto at = options.identity_files.rbegin(); at != options.identity_files.rend(); ++at) {
+    auto const path = expand(*at, settings);
+    if (::access(path.c_str(), F_OK) != 0 && ::access((path + ".pub").c_str(), F_OK) != 0) {
+      throw error(transport_errc::bad_configuration, severity::permanent)
+          .host(settings.name)
+          .path(path)
+          .cause("there is no such identity file");
+    }
+    std::erase(files, path);
+    files.insert(files.begin(), path);
+  }
+}
+
 }  // namespace
 
 std::string without_brackets(std::string_view host) {
@@ -211,7 +228,8 @@ task<ssh_settings> resolve_ssh_settings(std::string host, ssh_options options) {
     auto settings = default_ssh_settings(name);
     if (options.user) settings.user = *options.user;
     if (options.port) settings.port = *options.port;
-    if (!options.identity_files.empty()) settings.identity_files = options.identity_files;
+    if (!options.identity_files.empty()) settings.identity_files.clear();
+    add_named_identities(settings, options);
     co_return settings;
   }
   std::vector<std::string> argv{"ssh", "-G"};
@@ -224,7 +242,9 @@ task<ssh_settings> resolve_ssh_settings(std::string host, ssh_options options) {
         .host(name)
         .cause(printable(result.stderr_tail));
   }
-  co_return parse_ssh_settings(result.output, name);
+  auto settings = parse_ssh_settings(result.output, name);
+  add_named_identities(settings, options);
+  co_return settings;
 }
 
 }  // namespace diskdump

@@ -63,6 +63,17 @@ std::uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
+// Made once: the keys of every fixture of this process.
+struct fixture_keys {
+  scratch_folder folder;
+  fixture_keys() {
+    for (auto const* name : {"host_ed25519", "id"}) {
+      run_or_throw(
+          {"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder.path(name)});
+    }
+  }
+};
+
 }  // namespace
 
 scratch_folder::scratch_folder() {
@@ -111,9 +122,11 @@ sshd_fixture::sshd_fixture(std::string_view extra) : port_(free_port()) {
         "these tests need /usr/sbin/sshd: apt install openssh-server, or run ./bootstrap test");
   }
   if (::geteuid() == 0) ::mkdir("/run/sshd", 0755);
-  run_or_throw({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f",
-                folder_.path("host_ed25519")});
-  run_or_throw({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder_.path("id")});
+  static fixture_keys const keys;
+  for (std::string const name : {"host_ed25519", "id"}) {
+    folder_.write(name, keys.folder.read(name));
+    folder_.write(name + ".pub", keys.folder.read(name + ".pub"));
+  }
   folder_.write("authorized_keys", folder_.read("id.pub"));
   // First come, first served: what `extra` says wins.
   folder_.write(

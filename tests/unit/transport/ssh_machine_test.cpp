@@ -1,0 +1,186 @@
+// The machine without a socket: what it says and how it takes bytes that no SSH server would send.
+#include "transport/ssh_machine.hpp"
+
+#include <doctest/doctest.h>
+
+#include <thread>
+
+#include "stream_conformance.hpp"
+#include "transport/serial_queue.hpp"
+
+namespace diskdump::test {
+
+namespace {
+
+// Puts as much as fits into the machine's input; the rest of `bytes` is given back.
+byte_view feed(ssh_machine& machine, byte_view bytes) {
+  while (!bytes.empty()) {
+    auto const room = machine.input().writable();
+    if (room.empty()) break;
+    auto const n = std::min(room.size(), bytes.size());
+    std::copy_n(bytes.begin(), n, room.begin());
+    machine.input().commit(n);
+    bytes = bytes.subspan(n);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+TEST_SUITE("ssh_machine") {
+  TEST_CASE("a handshake begins with our version line and waits for the other one") {
+    ssh_machine machine;
+    machine.prefer_host_keys({"ssh-ed25519"});
+    CHECK(!machine.handshake());
+    CHECK(machine.starved());
+    auto const hello = machine.take_output();
+    CHECK(as_text(hello).starts_with("SSH-2.0-libssh2"));
+    CHECK(as_text(hello).ends_with("\r\n"));
+    CHECK(machine.take_output().empty());
+  }
+
+  TEST_CASE("a version line, byte by byte, is answered with the key exchange, whole") {
+    ssh_machine machine;
+    CHECK(!machine.handshake());
+    static_cast<void>(machine.take_output());
+    std::string_view const line = "SSH-2.0-OpenSSH_9.9\r\n";
+    byte_vector output;
+    for (char const c : line) {
+      CHECK(output.empty());
+      CHECK(feed(machine, as_bytes({&c, 1})).empty());
+      CHECK(!machine.handshake());
+      output = machine.take_output();
+    }
+    // One packet: its length field counts everything behind it.
+    REQUIRE(output.size() > 100);
+    std::size_t length = 0;
+    for (int i = 0; i < 4; ++i) length = length << 8 | std::to_integer<std::size_t>(output[i]);
+    CHECK(length + 4 == output.size());
+  }
+
+  TEST_CASE("garbage after the version line ends in a failure of the session, not of us") {
+    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+      ssh_machine machine;
+      CHECK(feed(machine, as_bytes("SSH-2.0-x\r\n")).empty());
+      auto const noise = noise_bytes(20'000, seed);
+      byte_view rest = noise;
+      bool failed = false;
+      try {
+        for (int round = 0; round < 1000 && !failed; ++round) {
+          rest = feed(machine, rest);
+          if (machine.handshake()) FAIL("garbage passed for a handshake");
+          if (rest.empty() && machine.starved()) break;
+        }
+      } catch (ssh_failure const& e) {
+        failed = true;
+        CHECK(e.what() != std::string());
+      }
+      // A length that reads as small makes it wait for more: then the end of the input decides.
+      if (!failed) {
+        machine.end_input();
+        CHECK(!machine.handshake());
+      }
+    }
+  }
+
+  TEST_CASE(
+      "an end of input in the middle of a handshake leaves it waiting, for its driver to end") {
+    ssh_machine machine;
+    CHECK(feed(machine, as_bytes("SSH-2.0-x\r\n")).empty());
+    CHECK(!machine.handshake());
+    machine.end_input();
+    CHECK(!machine.handshake());
+    CHECK(machine.starved());
+  }
+
+  TEST_CASE("the types of host keys are those that known_hosts has") {
+    auto const types = ssh_machine::host_key_types();
+    CHECK(std::find(types.begin(), types.end(), "ssh-ed25519") != types.end());
+    CHECK(std::find(types.begin(), types.end(), "ssh-dss") == types.end());
+    bool const rsa = std::find(types.begin(), types.end(), "ssh-rsa") != types.end();
+    CHECK(rsa == ssh_machine::signs_rsa_with_sha2());
+  }
+}
+
+TEST_SUITE("byte_ring") {
+  TEST_CASE("bytes pass between two threads whole and in order") {
+    auto const bytes = noise_bytes(300'000, 5);
+    byte_ring ring(4096);
+    byte_vector got;
+    std::thread reader([&] {
+      byte_vector chunk(1000);
+      while (got.size() < bytes.size()) {
+        auto const n = ring.read(chunk);
+        append_bytes(got, byte_view(chunk).first(n));
+        if (n == 0) std::this_thread::yield();
+      }
+    });
+    byte_view rest = bytes;
+    while (!rest.empty()) {
+      auto const room = ring.writable();
+      auto const n = std::min({room.size(), rest.size(), std::size_t{700}});
+      std::copy_n(rest.begin(), n, room.begin());
+      ring.commit(n);
+      rest = rest.subspan(n);
+      if (n == 0) std::this_thread::yield();
+    }
+    reader.join();
+    CHECK(got == bytes);
+  }
+
+  TEST_CASE("a full ring has no room, an empty one no bytes") {
+    byte_ring ring(8);
+    CHECK(ring.writable().size() == 8);
+    ring.commit(8);
+    CHECK(ring.writable().empty());
+    byte_vector out(5);
+    CHECK(ring.read(out) == 5);
+    CHECK(ring.writable().size() == 5);
+    CHECK(ring.read(out) == 3);
+    CHECK(ring.read(out) == 0);
+  }
+}
+
+TEST_SUITE("serial_queue") {
+  TEST_CASE("functions run one at a time and in order on several threads") {
+    int running = 0;  // unsynchronised on purpose: the queue is what keeps them apart
+    int count = 0;
+    bool in_order = true;
+    {
+      worker_pool pool(4);
+      serial_queue queue(pool);
+      asio::io_context loop;
+      auto work = asio::make_work_guard(loop);
+      for (int i = 0; i < 10'000; ++i) {
+        queue.post([&, i] {
+          in_order = in_order && count == i && running++ == 0;
+          ++count;
+          --running;
+        });
+      }
+      queue.post([&] { asio::post(loop, [&] { work.reset(); }); });
+      loop.run();
+    }
+    CHECK(count == 10'000);
+    CHECK(in_order);
+  }
+
+  TEST_CASE("what is left when the pool goes is destroyed, also where it owns the queue") {
+    auto const token = std::make_shared<int>(1);
+    {
+      auto pool = std::make_unique<worker_pool>(1);
+      auto const queue = std::make_shared<serial_queue>(*pool);
+      std::mutex held;
+      held.lock();
+      queue->post([&held] { std::lock_guard const wait(held); });
+      for (int i = 0; i < 3; ++i) queue->post([queue, token] {});
+      // The pool is told to stop while its one thread waits.
+      std::thread stopping([&] { pool.reset(); });
+      held.unlock();
+      stopping.join();
+    }
+    CHECK(token.use_count() == 1);
+  }
+}
+
+}  // namespace diskdump::test
