@@ -2,6 +2,7 @@
 // (in the order in which they arrive) to verify. A block's bytes are let in only under a lease.
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "async/timeout.hpp"
 #include "base/format.hpp"
@@ -91,7 +92,7 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
       } else if (auto* const incoming = std::get_if<block_incoming>(&*event)) {
         lease = co_await run.budget.acquire(incoming->payload_bytes);
       } else if (auto* const block = std::get_if<block_received>(&*event)) {
-        co_await blocks.send({std::move(*block), std::move(lease)});
+        co_await blocks.send({std::move(*block), std::exchange(lease, {})});
       } else if (auto* const note = std::get_if<note_message>(&*event)) {
         run.context.log.write(note->level >= 2 ? log_level::warning : log_level::info,
                               run.plan.host + ": " + run.plan.path + ": " + note->text);
