@@ -33,6 +33,8 @@ enum class store_errc {
   bad_name,            // a manifest name that would leave its folder
   block_size_differs,  // the store was made with another block size
   cannot_write,        // full, read-only, no permission
+  cannot_read,         // a folder or file that has to be read to be sure
+  busy,                // another process does the same work on this store
 };
 [[nodiscard]] std::string_view sentence(store_errc e) noexcept;
 [[nodiscard]] inline char const* module_name(store_errc) noexcept { return "store"; }

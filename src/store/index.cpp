@@ -8,6 +8,7 @@
 
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "store/index_reader.hpp"
 
 namespace diskdump {
 
@@ -17,88 +18,15 @@ constexpr char const* create_table =
     "CREATE TABLE blocks (hash TEXT PRIMARY KEY, compressed_size INTEGER NOT NULL)";
 constexpr char const* insert_row =
     "INSERT OR IGNORE INTO blocks (hash, compressed_size) VALUES (?1, ?2)";
-constexpr char const* select_row = "SELECT 1 FROM blocks WHERE hash = ?1";
-
-// A path as the URI that SQLite reads it back from.
-std::string uri_of(std::string const& path, std::string_view query) {
-  std::string uri = "file:";
-  for (unsigned char const c : path) {
-    bool const plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '/' || c == '.' || c == '-' || c == '_';
-    uri += plain ? std::string(1, static_cast<char>(c)) : format("%{:02X}", c);
-  }
-  return uri + std::string(query);
-}
-
-bool exists(std::string const& path) noexcept {
-  return ::access(path.c_str(), F_OK) == 0 || errno != ENOENT;
-}
+// Beside the table of 0.1.x, which does not look at these.
+constexpr char const* create_own_tables =
+    "CREATE TABLE IF NOT EXISTS condemned (hash TEXT PRIMARY KEY, compressed_size INTEGER NOT NULL,"
+    " stray INTEGER NOT NULL, collection INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS collections (number INTEGER PRIMARY KEY, leases TEXT)";
+constexpr char const* count_foreign_tables =
+    "SELECT count(*) FROM sqlite_master WHERE tbl_name NOT IN ('condemned', 'collections')";
 
 }  // namespace
-
-// A connection for queries with its statements.
-struct store_index::reader {
-  explicit reader(index_options const& options)
-      : connection(open(options)),
-        begin(*connection, "BEGIN"),
-        commit(*connection, "COMMIT"),
-        select(*connection, select_row) {}
-
-  static std::unique_ptr<sqlite_connection> open(index_options const& options) {
-    if (!options.read_only) {
-      return std::make_unique<sqlite_connection>(options.path, SQLITE_OPEN_READWRITE, options.path,
-                                                 options.wait_max);
-    }
-    // A database in WAL mode needs its -shm file, which cannot be made on a read-only file system:
-    // there nobody writes either, so it is opened as immutable.
-    try {
-      auto plain = std::make_unique<sqlite_connection>(uri_of(options.path, "?mode=ro"),
-                                                       SQLITE_OPEN_READONLY | SQLITE_OPEN_URI,
-                                                       options.path, options.wait_max);
-      (void)plain->query_number("SELECT count(*) FROM sqlite_master");
-      return plain;
-    } catch (error const& failure) {
-      if (failure.code() != store_errc::cannot_write) throw;
-    }
-    return std::make_unique<sqlite_connection>(uri_of(options.path, "?immutable=1"),
-                                               SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, options.path,
-                                               options.wait_max);
-  }
-
-  std::unique_ptr<sqlite_connection> connection;
-  sqlite_statement begin;
-  sqlite_statement commit;
-  sqlite_statement select;
-};
-
-// Takes a reader out of the pool, or makes one, and puts it back.
-class store_index::reader_lease {
- public:
-  explicit reader_lease(store_index& index) : index_(index) {
-    {
-      std::lock_guard const lock(index_.readers_mutex_);
-      if (!index_.idle_readers_.empty()) {
-        reader_ = std::move(index_.idle_readers_.back());
-        index_.idle_readers_.pop_back();
-      }
-    }
-    if (!reader_) reader_ = std::make_unique<reader>(index_.options_);
-  }
-  ~reader_lease() {
-    std::lock_guard const lock(index_.readers_mutex_);
-    if (index_.idle_readers_.size() < limits::index_readers_max) {
-      index_.idle_readers_.push_back(std::move(reader_));
-    }
-  }
-  reader_lease(reader_lease const&) = delete;
-  reader_lease& operator=(reader_lease const&) = delete;
-
-  reader* operator->() const noexcept { return reader_.get(); }
-
- private:
-  store_index& index_;
-  std::unique_ptr<reader> reader_;
-};
 
 store_index::store_index(index_options options, index_filler const& fill, std::uint64_t& rebuilt)
     : options_(std::move(options)) {
@@ -109,7 +37,7 @@ store_index::~store_index() = default;
 
 void store_index::open_writer(index_filler const& fill, std::uint64_t& rebuilt) {
   // The log of a database that was taken away must not be applied to the one made here.
-  if (!exists(options_.path)) {
+  if (!path_exists(options_.path)) {
     for (auto const* const suffix : {"-wal", "-shm", "-journal"}) {
       (void)::unlink((options_.path + suffix).c_str());
     }
@@ -120,9 +48,11 @@ void store_index::open_writer(index_filler const& fill, std::uint64_t& rebuilt) 
   writer_->execute(options_.durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
   if (!has_table()) build(fill, rebuilt);
   use_wal();
+  if (writer_->query_number(sql_count_own_tables) != 2) writer_->execute(create_own_tables);
   insert_ = std::make_unique<sqlite_statement>(*writer_, insert_row);
   remove_ = std::make_unique<sqlite_statement>(*writer_, "DELETE FROM blocks WHERE hash = ?1");
-  contains_ = std::make_unique<sqlite_statement>(*writer_, select_row);
+  contains_ = std::make_unique<sqlite_statement>(*writer_, sql_select_row);
+  absolve_ = std::make_unique<sqlite_statement>(*writer_, "DELETE FROM condemned WHERE hash = ?1");
   // Another table of this name would fail here or there; 0.1.x reads these two columns.
   (void)sqlite_statement(*writer_, "SELECT hash, compressed_size FROM blocks");
 }
@@ -135,10 +65,12 @@ bool store_index::has_table() const {
 void store_index::build(index_filler const& fill, std::uint64_t& rebuilt) {
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
   if (has_table()) return;  // another process was faster
-  if (writer_->query_number("SELECT count(*) FROM sqlite_master") > 0) {
+  if (writer_->query_number(count_foreign_tables) > 0) {
     throw writer_->failure(SQLITE_MISMATCH).cause("it is a database of another program");
   }
   writer_->execute(create_table);
+  // Every file gets a row, so none is condemned.
+  if (writer_->query_number(sql_count_own_tables) == 2) writer_->execute("DELETE FROM condemned");
   sqlite_statement insert(*writer_, insert_row);
   fill([&](block_id const& id, std::uint64_t stored_bytes) {
     auto const hex = id.hex();
@@ -170,7 +102,7 @@ void store_index::use_wal() const {
 
 void store_index::find(std::span<block_id const> ids, std::vector<bool>& answer) {
   // Without an index a read-only store has no rows.
-  if (options_.read_only && !exists(options_.path)) return;
+  if (options_.read_only && !path_exists(options_.path)) return;
   reader_lease const reader(*this);
   // One read transaction for all: a lock per batch instead of one per block.
   (void)reader->begin.step();
@@ -179,14 +111,19 @@ void store_index::find(std::span<block_id const> ids, std::vector<bool>& answer)
       if (!answer[i]) continue;
       auto const hex = ids[i].hex();
       reader->select.bind(1, hex);
-      if (reader->select.step()) {
-        answer[i] = false;
-        reader->select.reset();
+      bool found = reader->select.step();
+      reader->select.reset();
+      if (!found && options_.read_only && reader->condemned) {
+        reader->condemned->bind(1, hex);
+        found = reader->condemned->step();
+        reader->condemned->reset();
       }
+      if (found) answer[i] = false;
     }
     (void)reader->commit.step();
   } catch (...) {
     reader->select.reset();
+    if (reader->condemned) reader->condemned->reset();
     (void)::sqlite3_exec(reader->connection->handle(), "ROLLBACK", nullptr, nullptr, nullptr);
     throw;
   }
@@ -207,8 +144,13 @@ void store_index::insert(std::span<stored_block const> blocks,
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
   verify();
+  bool const marks = any_condemned();
   for (auto const& block : sorted) {
     auto const hex = block.id.hex();
+    if (marks) {
+      absolve_->bind(1, hex);
+      (void)absolve_->step();
+    }
     insert_->bind(1, hex);
     insert_->bind(2, static_cast<std::int64_t>(block.stored_bytes));
     (void)insert_->step();
@@ -241,7 +183,7 @@ void store_index::for_each_absent(std::span<block_id const> ids,
 }
 
 void store_index::list(std::function<void(stored_block const&)> const& each) {
-  if (options_.read_only && !exists(options_.path)) return;
+  if (options_.read_only && !path_exists(options_.path)) return;
   std::string after;
   std::vector<stored_block> rows;
   do {
@@ -270,7 +212,7 @@ void store_index::list(std::function<void(stored_block const&)> const& each) {
 }
 
 store_stats store_index::stats() {
-  if (options_.read_only && !exists(options_.path)) return {};
+  if (options_.read_only && !path_exists(options_.path)) return {};
   reader_lease const reader(*this);
   sqlite_statement select(*reader->connection,
                           "SELECT count(*), coalesce(sum(compressed_size), 0) FROM blocks");

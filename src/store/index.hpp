@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +30,14 @@ struct index_options {
 using index_filler =
     std::function<void(std::function<void(block_id const& id, std::uint64_t stored_bytes)> const&)>;
 
+// A run of gc whose blocks are condemned but not all deleted yet.
+struct collection {
+  std::int64_t number = 0;
+  // One lease id per line; none where gc was cut off before it had noted them.
+  std::optional<std::string> leases;
+  store_stats condemned;
+};
+
 class store_index {
  public:
   // Opens blocks.db, or makes it: a database without the table gets it, filled by `fill`, in one
@@ -38,6 +47,7 @@ class store_index {
   ~store_index();
 
   // Sets answer[i] to false for each id that has a row. Only ids with answer[i] true are looked up.
+  // Read-only, condemned blocks count as well: what is condemned can still be read.
   void find(std::span<block_id const> ids, std::vector<bool>& answer);
   [[nodiscard]] bool contains(block_id const& id);
 
@@ -56,6 +66,38 @@ class store_index {
   void list(std::function<void(stored_block const&)> const& each);
   [[nodiscard]] store_stats stats();
 
+  // ---- Collection (FORMAT.md; index_condemned.cpp). A condemned block has no row. ----
+
+  // Starts a collection and returns its number.
+  [[nodiscard]] std::int64_t begin_collection();
+  // In one transaction each: takes the rows of these blocks away and notes them as condemned;
+  // notes these files, which have no row, as condemned. Returns what was condemned by this call.
+  store_stats condemn_rows(std::int64_t collection, std::span<block_id const> ids);
+  store_stats condemn_strays(std::int64_t collection, std::span<stored_block const> files);
+  // The leases that were held when the collection's last block had been condemned.
+  void set_leases(std::int64_t collection, std::string const& leases);
+  [[nodiscard]] std::vector<collection> collections();
+
+  // Takes the mark off, before the block is put again: from then on no collector deletes its file.
+  void absolve(block_id const& id);
+
+  // Judges the condemned blocks of a collection in steps of one transaction. `needed`: a manifest
+  // names it: it gets its row back if `exists` finds its file. Otherwise `erase` deletes the file
+  // and the mark goes. Both run while no other process can add rows or take marks off.
+  struct sweep_actions {
+    std::function<bool(block_id const&)> needed;
+    std::function<bool(block_id const&)> exists;
+    std::function<void(block_id const&)> erase;
+    std::function<bool()> stopped;  // asked between steps
+  };
+  struct sweep_result {
+    store_stats freed;
+    std::uint64_t blocks_rescued = 0;
+  };
+  [[nodiscard]] sweep_result sweep(std::int64_t collection, sweep_actions const& actions);
+  // Forgets collections that have no condemned blocks any more.
+  void end_collections();
+
  private:
   struct reader;
   class reader_lease;
@@ -64,6 +106,7 @@ class store_index {
   [[nodiscard]] bool has_table() const;
   void build(index_filler const& fill, std::uint64_t& rebuilt);
   void use_wal() const;
+  [[nodiscard]] bool any_condemned() const;
 
   index_options options_;
   std::mutex writer_mutex_;
@@ -71,6 +114,7 @@ class store_index {
   std::unique_ptr<sqlite_statement> insert_;
   std::unique_ptr<sqlite_statement> remove_;
   std::unique_ptr<sqlite_statement> contains_;
+  std::unique_ptr<sqlite_statement> absolve_;
 
   std::mutex readers_mutex_;
   std::vector<std::unique_ptr<reader>> idle_readers_;

@@ -6,6 +6,8 @@
 
 #include "base/clock.hpp"
 #include "base/format.hpp"
+#include "base/limits.hpp"
+#include "base/log.hpp"
 #include "io/file_system.hpp"
 #include "io/io_errc.hpp"
 
@@ -27,6 +29,18 @@ std::string lease_text(std::string_view text) {
 dump_lease::dump_lease(std::string const& base, std::string_view text)
     : file_(lock_file::create(leases_folder(base), lease_suffix, lease_text(text))) {
   (void)held_leases(base);
+}
+
+std::string lease_purpose(std::string const& base, std::string_view id) {
+  auto const path = format(".blockstore/leases/{}{}", id, lease_suffix);
+  try {
+    auto const bytes = make_posix_file_system(base)->read(path, limits::lease_bytes_max);
+    if (!bytes) return {};
+    auto const text = as_text(*bytes);
+    return printable(text.substr(0, text.find('\n')), limits::path_bytes_max);
+  } catch (error const&) {
+    return std::string(id);  // it is there, and we may not look
+  }
 }
 
 std::vector<std::string> held_leases(std::string const& base) {

@@ -26,6 +26,9 @@ class dump_lease {
   lock_file file_;
 };
 
+// What the lease of this id says it is for; empty where it has ended.
+[[nodiscard]] std::string lease_purpose(std::string const& base, std::string_view id);
+
 // The ids of all leases that are held now, by this and other processes. Stale files are removed.
 // `base` is DIR.
 [[nodiscard]] std::vector<std::string> held_leases(std::string const& base);

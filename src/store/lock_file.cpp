@@ -75,6 +75,16 @@ std::optional<lock_file> lock_file::take_stale(std::string const& path) {
   return lock_file(std::move(file), path, {}, true);
 }
 
+std::optional<lock_file> lock_file::try_for(std::string const& path) {
+  unique_fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  if (!file) throw cannot_write(errno, "create", path);
+  if (!lock(file.get(), LOCK_EX | LOCK_NB)) {
+    if (errno == EWOULDBLOCK) return std::nullopt;
+    throw cannot_write(errno, "flock", path);
+  }
+  return lock_file(std::move(file), path, {}, false);
+}
+
 lock_file lock_file::wait_for(std::string const& path) {
   unique_fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (!file) throw cannot_write(errno, "create", path);

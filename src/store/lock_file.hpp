@@ -22,6 +22,10 @@ class lock_file {
   // no such file, or it may not be opened.
   [[nodiscard]] static std::optional<lock_file> take_stale(std::string const& path);
 
+  // The lock on `path`, made if need be, if nobody holds it; the file stays afterwards. Throws
+  // cannot_write.
+  [[nodiscard]] static std::optional<lock_file> try_for(std::string const& path);
+
   // Waits for the lock on `path`, made if need be; the file stays afterwards. Throws cannot_write.
   [[nodiscard]] static lock_file wait_for(std::string const& path);
 

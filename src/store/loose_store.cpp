@@ -100,36 +100,49 @@ bool loose_store::put(block_id const& id, byte_view frame) {
     if (current_.contains(id) || flushing_.contains(id)) return false;
   }
   auto const hex = id.hex();
+  // Before the name is looked at: from here on no collector takes the file that has it.
+  parts_.index->absolve(id);
   auto const temporary = parts_.scratch->next_path();
   auto const result = writing([&] {
     if (!parts_.files->create_exclusive(temporary, frame)) {
       throw cannot_write(EEXIST, "create", temporary);
     }
     try {
-      auto const placed = place(id, hex, frame, temporary);
-      if (placed != settled::created) (void)parts_.files->remove(temporary);
-      return placed;
+      return place(id, hex, frame, temporary);
     } catch (...) {
-      try {
-        (void)parts_.files->remove(temporary);
-      } catch (std::exception const&) {
-        // It goes with the scratch folder.
-      }
+      remove_temporary(temporary);
       throw;
     }
   });
-  if (result == settled::known) return false;
+  if (result == settled::known) {
+    remove_temporary(temporary);
+    return false;
+  }
 
   bool full = false;
   {
     std::lock_guard const lock(mutex_);
     throw_if_lost();
-    current_.try_emplace(id, fresh_block{frame.size(), result == settled::created});
-    current_bytes_ += frame.size();
+    bool const created = result == settled::created;
+    auto const [at, is_new] =
+        current_.try_emplace(id, fresh_block{frame.size(), created, created ? "" : temporary});
+    if (is_new) {
+      current_bytes_ += frame.size();
+    } else if (!created) {
+      remove_temporary(temporary);  // another thread found it at the same time
+    }
     full = current_.size() >= limits::epoch_blocks_max || current_bytes_ >= limits::epoch_bytes_max;
   }
   if (full) barrier();
   return result == settled::created;
+}
+
+void loose_store::remove_temporary(std::string const& path) noexcept {
+  try {
+    (void)parts_.files->remove(path);
+  } catch (std::exception const&) {
+    // It goes with the scratch folder.
+  }
 }
 
 // Gives the block its name, unless a good copy has it. A file that is there although neither the
@@ -246,6 +259,11 @@ void loose_store::lead(std::unique_lock<std::mutex>& lock, std::shared_ptr<run> 
 
   auto const result = flush(flushing_);  // nobody else changes it while a run is active
   if (result.lost) discard(flushing_);
+  if (!result.failure) {
+    for (auto const& [id, block] : flushing_) {
+      if (!block.created) remove_temporary(block.spare);
+    }
+  }
 
   lock.lock();
   if (result.lost) {
@@ -279,7 +297,7 @@ loose_store::flush_result loose_store::flush(epoch const& blocks) {
     for (auto const& [id, block] : blocks) rows.push_back({id, block.stored_bytes});
     parts_.index->insert(rows, [&] {
       result.lost = true;
-      check_found_blocks(blocks);
+      secure_found_blocks(blocks);
       result.lost = false;
     });
   } catch (...) {
@@ -288,17 +306,21 @@ loose_store::flush_result loose_store::flush(epoch const& blocks) {
   return result;
 }
 
-// A block that was found rather than made here may be taken away again by the process that made
-// it, when its own barrier fails. Under the index's write lock it stays or is gone for good.
-void loose_store::check_found_blocks(epoch const& blocks) {
+// A block that was found rather than made here may be taken away again: by its maker, when its own
+// barrier fails, or by a collector. Under the index's write lock it stays or is gone for good; then
+// our own copy takes its place. What has the name now may be younger than our sync.
+void loose_store::secure_found_blocks(epoch const& blocks) {
+  bool any = false;
   for (auto const& [id, block] : blocks) {
     if (block.created) continue;
+    any = true;
     auto const hex = id.hex();
     if (parts_.files->read(parts_.layout.block(hex), 0)) continue;
-    throw error(store_errc::cannot_write, severity::permanent)
-        .path(shown(hex))
-        .cause("another program removed this block while it was needed")
-        .remedy("run the dump again");
+    make_folder(hex);
+    (void)rename_into_place(hex, block.spare);
+  }
+  if (any && parts_.level == durability::barrier) {
+    writing([&] { parts_.files->sync(sync_scope::file_system, ""); });
   }
 }
 

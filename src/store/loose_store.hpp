@@ -15,26 +15,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "io/file_system.hpp"
 #include "store/block_store.hpp"
-#include "store/index.hpp"
-#include "store/layout.hpp"
-#include "store/scratch.hpp"
+#include "store/loose_parts.hpp"
 
 namespace diskdump {
-
-// What open_store() found; `files` reaches .blockstore through `layout`.
-struct loose_parts {
-  std::string blockstore;  // its real path
-  std::unique_ptr<file_system> owned_files;
-  file_system* files = nullptr;
-  store_layout layout{""};
-  std::unique_ptr<scratch_folder> scratch;  // none when read-only
-  std::unique_ptr<store_index> index;
-  store_properties properties;
-  durability level = durability::barrier;
-  bool read_only = false;
-};
 
 class loose_store final : public block_store {
  public:
@@ -53,6 +37,8 @@ class loose_store final : public block_store {
   struct fresh_block {
     std::uint64_t stored_bytes = 0;
     bool created = false;  // by us; otherwise found there, whole but unknown to the index
+    // Of a found block: our own copy, in case the other one is taken away before it has its row.
+    std::string spare = {};
   };
   using epoch = std::unordered_map<block_id, fresh_block, block_id_hash>;
 
@@ -74,6 +60,7 @@ class loose_store final : public block_store {
   [[nodiscard]] std::string shown(std::string const& hex) const;  // a block's path for messages
   [[nodiscard]] settled place(block_id const& id, std::string const& hex, byte_view frame,
                               std::string const& temporary);
+  void remove_temporary(std::string const& path) noexcept;
   [[nodiscard]] bool rename_into_place(std::string const& hex, std::string const& temporary);
   [[nodiscard]] bool replace_bad(block_id const& id, std::string const& hex,
                                  std::string const& temporary);
@@ -83,7 +70,7 @@ class loose_store final : public block_store {
 
   void lead(std::unique_lock<std::mutex>& lock, std::shared_ptr<run> const& mine);
   [[nodiscard]] flush_result flush(epoch const& blocks);
-  void check_found_blocks(epoch const& blocks);
+  void secure_found_blocks(epoch const& blocks);
   void discard(epoch const& blocks) noexcept;
   void throw_if_lost() const;
 

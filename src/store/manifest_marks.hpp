@@ -3,36 +3,42 @@
 // and to what reports on a store.
 #pragma once
 
-#include <functional>
 #include <set>
 #include <string>
-#include <vector>
+#include <tuple>
 
+#include "base/log.hpp"
 #include "store/block_marks.hpp"
-#include "store/manifest.hpp"
 #include "store/monitor.hpp"
 
 namespace diskdump {
 
 class manifest_marks {
  public:
-  // `base` is DIR. `files`, rooted at DIR, outlives this object; nullptr: the real one.
-  explicit manifest_marks(std::string base, unsigned threads, file_system* files = nullptr);
+  // `base` is DIR. `log`, which may be null, is told of folders that could not be searched.
+  manifest_marks(std::string base, unsigned threads, log_sink* log);
 
   // Reads every manifest that was not read before. Throws the first that cannot be read: nobody
-  // knows what it needs. Besides those of both layouts it finds every *.manifest file elsewhere
-  // below DIR: a person may have moved one.
+  // knows what it needs. Besides those of both layouts it finds *.manifest files elsewhere below
+  // DIR, on the same file system: a person may have moved one. Ends early when the monitor says
+  // stop; the marks are not whole then.
   void update(work_monitor& monitor);
 
   [[nodiscard]] block_marks const& blocks() const noexcept { return blocks_; }
   [[nodiscard]] std::uint64_t manifests() const noexcept { return read_.size(); }
 
  private:
+  // What a manifest that is deleted and one that gets its name do not share.
+  using identity = std::tuple<std::string, std::uint64_t, std::uint64_t, std::int64_t>;
+
+  [[nodiscard]] std::set<std::string> find() const;
+  void read(std::string const& path, work_monitor& monitor);
+
   std::string base_;
   unsigned threads_;
-  file_system* files_;
+  log_sink* log_;
   block_marks blocks_;
-  std::set<std::string> read_;
+  std::set<identity> read_;
 };
 
 }  // namespace diskdump

@@ -8,6 +8,7 @@
 #include "store/block_store.hpp"
 #include "store/config.hpp"
 #include "store/lock_file.hpp"
+#include "store/loose_parts.hpp"
 #include "store/loose_store.hpp"
 #include "store/store_error.hpp"
 
@@ -95,8 +96,7 @@ void open_index(loose_parts& parts, store_open_options const& options) {
 
 }  // namespace
 
-std::unique_ptr<block_store> open_store(std::string const& base,
-                                        store_open_options const& options) {
+loose_parts open_loose(std::string const& base, store_open_options const& options) {
   DISKDUMP_ASSERT(
       !options.create_block_bytes ||
       (*options.create_block_bytes >= 1 && *options.create_block_bytes <= limits::block_bytes_max));
@@ -118,7 +118,7 @@ std::unique_ptr<block_store> open_store(std::string const& base,
 
   if (options.read_only) {
     open_index(parts, options);
-    return std::make_unique<loose_store>(std::move(parts));
+    return parts;
   }
   {
     // One process at a time makes or rebuilds the index; the others find it ready.
@@ -129,7 +129,12 @@ std::unique_ptr<block_store> open_store(std::string const& base,
   if (auto const removed = clean_scratch(parts.blockstore, *parts.files, parts.layout)) {
     say(options.log, format("removed the temporary files of {} dumps that were cut off", removed));
   }
-  return std::make_unique<loose_store>(std::move(parts));
+  return parts;
+}
+
+std::unique_ptr<block_store> open_store(std::string const& base,
+                                        store_open_options const& options) {
+  return std::make_unique<loose_store>(open_loose(base, options));
 }
 
 }  // namespace diskdump

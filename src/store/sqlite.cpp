@@ -1,6 +1,9 @@
 #include "store/sqlite.hpp"
 
+#include <thread>
+
 #include "base/format.hpp"
+#include "base/limits.hpp"
 
 namespace diskdump {
 
@@ -13,7 +16,19 @@ sqlite_connection::sqlite_connection(std::string const& target, int flags, std::
   handle_.reset(db);
   check(result);
   ::sqlite3_extended_result_codes(db, 1);
-  check(::sqlite3_busy_timeout(db, static_cast<int>(wait_max.count())));
+  wait_max_ = wait_max;
+  check(::sqlite3_busy_handler(db, &sqlite_connection::on_busy, this));
+}
+
+// SQLite's own handler sleeps up to 0.1 s between tries: a waiter would hardly ever find the short
+// gaps between two steps of a collector.
+int sqlite_connection::on_busy(void* self, int tries) {
+  auto& c = *static_cast<sqlite_connection*>(self);
+  auto const now = std::chrono::steady_clock::now();
+  if (tries == 0) c.waiting_since_ = now;
+  if (now - c.waiting_since_ >= c.wait_max_) return 0;
+  std::this_thread::sleep_for(limits::index_busy_pause);
+  return 1;
 }
 
 error sqlite_connection::failure(int result) const {

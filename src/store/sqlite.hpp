@@ -22,6 +22,9 @@ class sqlite_connection {
   sqlite_connection(std::string const& target, int flags, std::string shown,
                     std::chrono::milliseconds wait_max);
 
+  sqlite_connection(sqlite_connection const&) = delete;
+  sqlite_connection& operator=(sqlite_connection const&) = delete;
+
   // index_busy, damaged_index or cannot_write for a result code of this connection.
   [[nodiscard]] error failure(int result) const;
   void check(int result) const;
@@ -36,8 +39,12 @@ class sqlite_connection {
   struct closer {
     void operator()(sqlite3* db) const noexcept { ::sqlite3_close_v2(db); }
   };
+  static int on_busy(void* self, int tries);
+
   std::unique_ptr<sqlite3, closer> handle_;
   std::string shown_;
+  std::chrono::milliseconds wait_max_{};
+  std::chrono::steady_clock::time_point waiting_since_;
 };
 
 class sqlite_statement {

@@ -28,6 +28,10 @@ std::string_view sentence(store_errc e) noexcept {
       return "the store was made with another block size";
     case store_errc::cannot_write:
       return "the store cannot be written";
+    case store_errc::cannot_read:
+      return "a part of the store cannot be read";
+    case store_errc::busy:
+      return "another process is at the same work in this store";
   }
   return "unknown store error";
 }

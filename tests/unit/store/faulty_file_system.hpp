@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -31,14 +32,28 @@ class faulty_file_system final : public file_system {
   }
   [[nodiscard]] bool has_failed() const { return calls_ >= fail_at_; }
 
-  // What was not synced is empty afterwards.
-  void cut_power() {
+  // What a cut leaves of changes that were not synced; real systems do anything in between.
+  enum class cut : std::uint8_t {
+    empties_files,    // names are there, what was written is not: ext4, XFS after a rename
+    undoes_changes,   // neither names nor content, and what was removed is back
+  };
+  void cut_power(cut how = cut::empties_files) {
     std::lock_guard const lock(mutex_);
-    for (auto const& path : unsynced_) {
-      std::error_code ignored;
-      std::filesystem::resize_file(root_ + "/" + path, 0, ignored);
+    std::error_code ignored;
+    if (how == cut::empties_files) {
+      for (auto const& path : unsynced_) {
+        std::filesystem::resize_file(root_ + "/" + path, 0, ignored);
+      }
+    } else {
+      for (auto const& path : new_names_) std::filesystem::remove(root_ + "/" + path, ignored);
+      for (auto const& [path, bytes] : removed_) {
+        std::filesystem::create_directories(std::filesystem::path(root_ + "/" + path).parent_path());
+        (void)real_->create_exclusive(path, bytes);
+      }
     }
     unsynced_.clear();
+    new_names_.clear();
+    removed_.clear();
   }
 
   bool create_exclusive(std::string const& path, byte_view bytes) override {
@@ -62,11 +77,25 @@ class faulty_file_system final : public file_system {
     bool const renamed = real_->rename_noreplace(from, to);
     std::lock_guard const lock(mutex_);
     if (renamed && unsynced_.erase(from) > 0) unsynced_.insert(to);
+    if (renamed) {
+      new_names_.erase(from);
+      new_names_.insert(to);
+    }
     return renamed;
   }
   bool remove(std::string const& path) override {
     enter(call::remove, path);
-    return real_->remove(path);
+    std::optional<byte_vector> bytes;
+    try {
+      bytes = real_->read(path, std::numeric_limits<std::uint32_t>::max());
+    } catch (error const&) {
+      // A directory.
+    }
+    bool const removed = real_->remove(path);
+    std::lock_guard const lock(mutex_);
+    unsynced_.erase(path);
+    if (new_names_.erase(path) == 0 && removed && bytes) removed_[path] = std::move(*bytes);
+    return removed;
   }
   void make_directories(std::string const& path) override {
     enter(call::mkdir, path);
@@ -80,8 +109,20 @@ class faulty_file_system final : public file_system {
     enter(call::sync, path);
     real_->sync(what, path);
     std::lock_guard const lock(mutex_);
-    if (what == sync_scope::file_system) unsynced_.clear();
-    if (what == sync_scope::file) unsynced_.erase(path);
+    auto const is_inside = [&](std::string const& name) {
+      auto const slash = name.rfind('/');
+      return (slash == std::string::npos ? "" : name.substr(0, slash)) == path;
+    };
+    if (what == sync_scope::file_system) {
+      unsynced_.clear();
+      new_names_.clear();
+      removed_.clear();
+    } else if (what == sync_scope::file) {
+      unsynced_.erase(path);
+    } else {
+      std::erase_if(new_names_, is_inside);
+      std::erase_if(removed_, [&](auto const& entry) { return is_inside(entry.first); });
+    }
   }
 
  private:
@@ -96,6 +137,7 @@ class faulty_file_system final : public file_system {
   void note(std::string const& path) {
     std::lock_guard const lock(mutex_);
     unsynced_.insert(path);
+    new_names_.insert(path);
   }
 
   std::string root_;
@@ -104,7 +146,9 @@ class faulty_file_system final : public file_system {
   std::atomic<std::uint64_t> fail_at_{std::numeric_limits<std::uint64_t>::max()};
   std::atomic<bool> dead_{false};
   std::mutex mutex_;
-  std::set<std::string> unsynced_;
+  std::set<std::string> unsynced_;   // files whose content is not durable
+  std::set<std::string> new_names_;  // names that are not
+  std::map<std::string, byte_vector> removed_;
 };
 
 }  // namespace diskdump

@@ -1,0 +1,279 @@
+#include "store/gc.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <thread>
+
+#include "base/format.hpp"
+#include "base/limits.hpp"
+#include "store/lease.hpp"
+#include "store/lock_file.hpp"
+#include "store/loose_parts.hpp"
+#include "store/manifest_marks.hpp"
+#include "store/store_error.hpp"
+
+namespace diskdump {
+
+namespace {
+
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    auto const end = std::min(text.find('\n'), text.size());
+    if (end > 0) lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+std::string joined(std::vector<std::string> const& lines) {
+  std::string text;
+  for (auto const& line : lines) text += line + "\n";
+  return text;
+}
+
+class collector {
+ public:
+  collector(std::string const& base, gc_options const& options, work_monitor& monitor)
+      : base_(base),
+        options_(options),
+        monitor_(monitor),
+        parts_(open_loose(base, {.read_only = options.dry_run,
+                                 .log = options.log,
+                                 .files = options.files})),
+        marks_(base, options.threads, options.log) {}
+
+  gc_report run();
+
+ private:
+  [[nodiscard]] bool mark();
+  void count_only();
+  void condemn();
+  void for_each_unnamed_row(std::function<void(std::vector<stored_block> const&)> const& step);
+  void for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step);
+  void note_leases();
+  // The leases that keep a collection from being swept, of those that are held.
+  [[nodiscard]] static std::vector<std::string> blocking(collection const& c,
+                                                         std::vector<std::string> const& held);
+  [[nodiscard]] bool sweep_what_is_free();
+  void sweep(std::vector<collection> const& free);
+
+  std::string const& base_;
+  gc_options const& options_;
+  work_monitor& monitor_;
+  loose_parts parts_;
+  manifest_marks marks_;
+  gc_report report_;
+};
+
+// Marks what the manifests name. False when told to stop: then the marks are not whole, and nothing
+// may be decided by them.
+bool collector::mark() {
+  marks_.update(monitor_);
+  report_.manifests = marks_.manifests();
+  report_.blocks_named = marks_.blocks().size();
+  report_.stopped = monitor_.stop;
+  return !report_.stopped;
+}
+
+// Rows that no manifest names, in steps. What is put meanwhile may or may not be seen.
+void collector::for_each_unnamed_row(
+    std::function<void(std::vector<stored_block> const&)> const& step) {
+  std::vector<stored_block> found;
+  monitor_.enter("looking for blocks that no manifest names", parts_.index->stats().blocks);
+  parts_.index->list([&](stored_block const& block) {
+    ++monitor_.done;
+    if (marks_.blocks().contains(block.id) || monitor_.stop) return;
+    found.push_back(block);
+    if (found.size() < limits::index_rows_per_step) return;
+    step(found);
+    found.clear();
+  });
+  if (!found.empty()) step(found);
+}
+
+// Files that neither a row nor a manifest knows: of dumps that were cut off, or that run now.
+void collector::for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step) {
+  std::vector<stored_block> candidates;
+  auto const decide = [&] {
+    std::vector<block_id> ids;
+    for (auto const& file : candidates) ids.push_back(file.id);
+    std::vector<bool> absent(ids.size(), true);
+    parts_.index->find(ids, absent);
+    std::vector<stored_block> strays;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (absent[i]) strays.push_back(candidates[i]);
+    }
+    if (!strays.empty()) step(strays);
+    candidates.clear();
+  };
+  monitor_.enter("looking for files of dumps that were cut off");
+  walk_block_files(*parts_.files, parts_.layout, [&](block_id const& id, std::uint64_t bytes) {
+    ++monitor_.done;
+    if (marks_.blocks().contains(id) || monitor_.stop) return;
+    candidates.push_back({id, bytes});
+    if (candidates.size() >= limits::index_rows_per_step) decide();
+  });
+  decide();
+}
+
+void collector::count_only() {
+  for (auto const& c : parts_.index->collections()) {
+    report_.pending.blocks += c.condemned.blocks;
+    report_.pending.stored_bytes += c.condemned.stored_bytes;
+  }
+  auto const count = [this](std::vector<stored_block> const& blocks) {
+    for (auto const& block : blocks) {
+      ++report_.condemned.blocks;
+      report_.condemned.stored_bytes += block.stored_bytes;
+    }
+  };
+  for_each_unnamed_row(count);
+  for_each_stray(count);
+  for (auto const& id : held_leases(base_)) {
+    report_.waiting_for.push_back(lease_purpose(base_, id));
+  }
+}
+
+// From here on a dump that asks for one of these blocks is told that it is missing, and one that
+// puts it takes the mark off again.
+void collector::condemn() {
+  std::optional<std::int64_t> number;
+  auto const note = [&](store_stats const& step) {
+    report_.condemned.blocks += step.blocks;
+    report_.condemned.stored_bytes += step.stored_bytes;
+    std::this_thread::sleep_for(limits::sweep_pause);
+  };
+  auto const own = [&] {
+    if (!number) number = parts_.index->begin_collection();
+    return *number;
+  };
+  for_each_unnamed_row([&](std::vector<stored_block> const& blocks) {
+    std::vector<block_id> ids;
+    for (auto const& block : blocks) ids.push_back(block.id);
+    note(parts_.index->condemn_rows(own(), ids));
+  });
+  for_each_stray([&](std::vector<stored_block> const& files) {
+    note(parts_.index->condemn_strays(own(), files));
+  });
+}
+
+// After the last block of a collection was condemned: a dump that was told that one of them is held
+// asked before, so its lease is among these, or it has ended and its manifest is there.
+void collector::note_leases() {
+  std::optional<std::string> held;
+  for (auto const& c : parts_.index->collections()) {
+    if (c.leases) continue;
+    if (!held) held = joined(held_leases(base_));
+    parts_.index->set_leases(c.number, *held);
+  }
+}
+
+std::vector<std::string> collector::blocking(collection const& c,
+                                             std::vector<std::string> const& held) {
+  std::vector<std::string> found;
+  for (auto const& id : lines_of(c.leases.value_or(""))) {
+    if (std::binary_search(held.begin(), held.end(), id)) found.push_back(id);
+  }
+  return found;
+}
+
+// Deletes the blocks of every collection that no lease keeps any more. True when none is left.
+bool collector::sweep_what_is_free() {
+  auto const held = held_leases(base_);
+  std::vector<collection> free;
+  std::set<std::string> waiting;
+  report_.pending = {};
+  for (auto const& c : parts_.index->collections()) {
+    auto const by = blocking(c, held);
+    if (by.empty()) {
+      free.push_back(c);
+      continue;
+    }
+    waiting.insert(by.begin(), by.end());
+    report_.pending.blocks += c.condemned.blocks;
+    report_.pending.stored_bytes += c.condemned.stored_bytes;
+  }
+  report_.waiting_for.clear();
+  for (auto const& id : waiting) {
+    if (auto text = lease_purpose(base_, id); !text.empty()) {
+      report_.waiting_for.push_back(std::move(text));
+    }
+  }
+  if (!free.empty()) {
+    // The manifests of the dumps that those leases were for.
+    if (!mark()) return false;
+    sweep(free);
+  }
+  return waiting.empty();
+}
+
+void collector::sweep(std::vector<collection> const& free) {
+  std::uint64_t blocks = 0;
+  for (auto const& c : free) blocks += c.condemned.blocks;
+  monitor_.enter("deleting blocks", blocks);
+  store_index::sweep_actions const actions{
+      .needed =
+          [this](block_id const& id) {
+            ++monitor_.done;
+            return marks_.blocks().contains(id);
+          },
+      .exists =
+          [this](block_id const& id) {
+            return parts_.files->read(parts_.layout.block(id.hex()), 0).has_value();
+          },
+      .erase =
+          [this](block_id const& id) {
+            writing([&] { (void)parts_.files->remove(parts_.layout.block(id.hex())); });
+          },
+      .stopped = [this] { return monitor_.stop.load(); }};
+  for (auto const& c : free) {
+    auto const done = parts_.index->sweep(c.number, actions);
+    report_.freed.blocks += done.freed.blocks;
+    report_.freed.stored_bytes += done.freed.stored_bytes;
+    report_.blocks_rescued += done.blocks_rescued;
+  }
+  report_.stopped = monitor_.stop;
+}
+
+gc_report collector::run() {
+  if (!mark()) return report_;
+  if (options_.dry_run) {
+    count_only();
+    report_.stopped = monitor_.stop;
+    return report_;
+  }
+  condemn();
+  note_leases();
+  while (!monitor_.stop && !sweep_what_is_free() && options_.wait) {
+    monitor_.enter("waiting for dumps to end", 0);
+    std::this_thread::sleep_for(limits::lease_poll_interval);
+  }
+  if (!monitor_.stop) parts_.index->end_collections();
+  report_.stopped = monitor_.stop;
+  return report_;
+}
+
+}  // namespace
+
+gc_report collect_garbage(std::string const& base, gc_options const& options,
+                          work_monitor& monitor) {
+  if (options.dry_run) return collector(base, options, monitor).run();
+  // Opened first: the lock's folder must be a store.
+  collector work(base, options, monitor);
+  auto const path = base + "/.blockstore/gc.lock";
+  for (;;) {
+    if (auto const lock = lock_file::try_for(path)) return work.run();
+    if (!options.wait || monitor.stop) {
+      throw error(store_errc::busy, severity::permanent)
+          .path(path)
+          .cause("another gc or prune is running")
+          .remedy("wait for it, or give --wait");
+    }
+    monitor.enter("waiting for another gc to end");
+    std::this_thread::sleep_for(limits::lease_poll_interval);
+  }
+}
+
+}  // namespace diskdump

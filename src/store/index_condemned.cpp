@@ -1,0 +1,190 @@
+// What gc writes into the index: which blocks are condemned, and by which collection.
+#include <thread>
+
+#include "base/assert.hpp"
+#include "base/limits.hpp"
+#include "store/index_reader.hpp"
+
+namespace diskdump {
+
+std::int64_t store_index::begin_collection() {
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  auto const number =
+      writer_->query_number("SELECT coalesce(max(number), 0) + 1 FROM collections");
+  sqlite_statement insert(*writer_, "INSERT INTO collections (number) VALUES (?1)");
+  insert.bind(1, number);
+  (void)insert.step();
+  transaction.commit();
+  return number;
+}
+
+store_stats store_index::condemn_rows(std::int64_t collection, std::span<block_id const> ids) {
+  store_stats done;
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  sqlite_statement remove(*writer_, "DELETE FROM blocks WHERE hash = ?1 RETURNING compressed_size");
+  sqlite_statement insert(*writer_, "INSERT OR REPLACE INTO condemned VALUES (?1, ?2, 0, ?3)");
+  for (auto const& id : ids) {
+    auto const hex = id.hex();
+    remove.bind(1, hex);
+    if (!remove.step()) continue;  // somebody took it out meanwhile
+    auto const stored_bytes = remove.number(0);
+    remove.reset();
+    insert.bind(1, hex);
+    insert.bind(2, stored_bytes);
+    insert.bind(3, collection);
+    (void)insert.step();
+    ++done.blocks;
+    done.stored_bytes += static_cast<std::uint64_t>(stored_bytes);
+  }
+  transaction.commit();
+  return done;
+}
+
+store_stats store_index::condemn_strays(std::int64_t collection,
+                                        std::span<stored_block const> files) {
+  store_stats done;
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  // What got its row meanwhile is no stray; what an earlier collection condemned stays with it.
+  sqlite_statement insert(*writer_,
+                          "INSERT OR IGNORE INTO condemned SELECT ?1, ?2, 1, ?3 "
+                          "WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE hash = ?1) RETURNING 1");
+  for (auto const& file : files) {
+    auto const hex = file.id.hex();
+    insert.bind(1, hex);
+    insert.bind(2, static_cast<std::int64_t>(file.stored_bytes));
+    insert.bind(3, collection);
+    if (!insert.step()) continue;
+    insert.reset();
+    ++done.blocks;
+    done.stored_bytes += file.stored_bytes;
+  }
+  transaction.commit();
+  return done;
+}
+
+void store_index::set_leases(std::int64_t collection, std::string const& leases) {
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  sqlite_statement update(*writer_, "UPDATE collections SET leases = ?1 WHERE number = ?2");
+  update.bind(1, leases);
+  update.bind(2, collection);
+  (void)update.step();
+  transaction.commit();
+}
+
+std::vector<collection> store_index::collections() {
+  std::vector<collection> all;
+  if (options_.read_only && !path_exists(options_.path)) return all;
+  reader_lease const reader(*this);
+  if (!reader->condemned) return all;
+  // A condemned block whose collection is not known belongs to one whose leases are not known.
+  sqlite_statement select(*reader->connection,
+                          "SELECT c.collection, count(*), sum(c.compressed_size), k.leases IS NULL,"
+                          " k.leases FROM condemned c LEFT JOIN collections k"
+                          " ON k.number = c.collection GROUP BY c.collection ORDER BY 1");
+  while (select.step()) {
+    collection one;
+    one.number = select.number(0);
+    one.condemned = {static_cast<std::uint64_t>(select.number(1)),
+                     static_cast<std::uint64_t>(select.number(2))};
+    if (select.number(3) == 0) one.leases = std::string(select.text(4));
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+bool store_index::any_condemned() const {
+  return writer_->query_number("SELECT EXISTS (SELECT 1 FROM condemned)") != 0;
+}
+
+void store_index::absolve(block_id const& id) {
+  auto const hex = id.hex();
+  {
+    // Hardly any block is condemned, and looking does not wait for other writers.
+    reader_lease const reader(*this);
+    DISKDUMP_ASSERT(reader->condemned != nullptr);
+    reader->condemned->bind(1, hex);
+    bool const there = reader->condemned->step();
+    reader->condemned->reset();
+    if (!there) return;
+  }
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  absolve_->bind(1, hex);
+  (void)absolve_->step();
+  transaction.commit();
+}
+
+store_index::sweep_result store_index::sweep(std::int64_t collection,
+                                             sweep_actions const& actions) {
+  sweep_result total;
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_statement select(*writer_,
+                          "SELECT hash, compressed_size, stray FROM condemned WHERE hash > ?1 "
+                          "AND collection = ?2 ORDER BY hash LIMIT ?3");
+  std::string after;
+  bool more = true;
+  for (bool first = true; more && !actions.stopped(); first = false) {
+    if (!first) std::this_thread::sleep_for(limits::sweep_pause);
+    sweep_result step;
+    sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+    struct row {
+      std::string hex;
+      std::int64_t stored_bytes;
+      bool stray;
+    };
+    std::vector<row> rows;
+    auto const from = after;
+    select.bind(1, from);
+    select.bind(2, collection);
+    select.bind(3, static_cast<std::int64_t>(limits::sweep_rows_per_step));
+    while (select.step()) {
+      rows.push_back({std::string(select.text(0)), select.number(1), select.number(2) != 0});
+    }
+    more = rows.size() == limits::sweep_rows_per_step;
+    if (more) after = rows.back().hex;
+    for (auto const& r : rows) {
+      auto const id = block_id::from_hex(r.hex);
+      if (id) {
+        contains_->bind(1, r.hex);
+        bool const has_row = contains_->step();
+        contains_->reset();
+        if (has_row) {
+          // Put again under our eyes, by somebody who does not know of marks.
+        } else if (actions.needed(*id)) {
+          ++step.blocks_rescued;
+          // A file without a row before stays one: nobody has looked into it.
+          if (!r.stray && actions.exists(*id)) {
+            insert_->bind(1, r.hex);
+            insert_->bind(2, r.stored_bytes);
+            (void)insert_->step();
+          }
+        } else {
+          actions.erase(*id);
+          ++step.freed.blocks;
+          step.freed.stored_bytes += static_cast<std::uint64_t>(r.stored_bytes);
+        }
+      }
+      absolve_->bind(1, r.hex);
+      (void)absolve_->step();
+    }
+    transaction.commit();
+    total.freed.blocks += step.freed.blocks;
+    total.freed.stored_bytes += step.freed.stored_bytes;
+    total.blocks_rescued += step.blocks_rescued;
+  }
+  return total;
+}
+
+void store_index::end_collections() {
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  writer_->execute(
+      "DELETE FROM collections WHERE number NOT IN (SELECT collection FROM condemned)");
+  transaction.commit();
+}
+
+}  // namespace diskdump

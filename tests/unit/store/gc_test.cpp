@@ -1,0 +1,288 @@
+#include "store/gc.hpp"
+
+#include <thread>
+
+#include "faulty_file_system.hpp"
+#include "store/lease.hpp"
+#include "store/lock_file.hpp"
+#include "store/manifest.hpp"
+#include "store/sqlite.hpp"
+#include "store_support.hpp"
+#include "upkeep_support.hpp"
+
+namespace diskdump {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+gc_report collect(std::string const& base, gc_options const& options = {}) {
+  work_monitor monitor;
+  return collect_garbage(base, options, monitor);
+}
+
+bool has_file(std::string const& base, std::uint64_t number) {
+  return fs::exists(block_file(base, make_block(number).id));
+}
+
+}  // namespace
+
+TEST_SUITE("gc") {
+  TEST_CASE("what a manifest of either layout names stays, what none names goes") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 10);
+    publish_image(folder.path(), "kept", {0, 1, 2});
+    auto const old = publish_image(folder.path(), "old", {3, 4});
+    fs::create_directories(folder / ".blockstore/manifests/h.sda");
+    fs::rename(folder / old, folder / ".blockstore/manifests/h.sda/0.manifest");
+
+    auto const report = collect(folder.path());
+    CHECK(report.manifests == 2);
+    CHECK(report.blocks_named == 5);
+    CHECK(report.condemned.blocks == 5);
+    CHECK(report.freed.blocks == 5);
+    CHECK(report.freed.stored_bytes == report.condemned.stored_bytes);
+    CHECK(report.freed.stored_bytes > 0);
+    CHECK(report.pending.blocks == 0);
+    for (std::uint64_t i = 0; i < 10; ++i) CHECK(has_file(folder.path(), i) == (i < 5));
+    auto const store = open_test_store(folder.path());
+    CHECK(store->stats().blocks == 5);
+    check_store(folder.path());
+    // Nothing is left to do.
+    CHECK(collect(folder.path()).freed.blocks == 0);
+  }
+
+  TEST_CASE("a manifest that a person moved elsewhere below the folder protects its blocks") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 3);
+    auto const path = publish_image(folder.path(), "image", {0, 1});
+    fs::create_directories(folder / "to keep/forever");
+    fs::rename(folder / path, folder / "to keep/forever/january.manifest");
+    write_text(folder / "elsewhere/other.manifest", "of another program\n");
+    auto const report = collect(folder.path());
+    CHECK(report.manifests == 1);
+    CHECK(report.freed.blocks == 1);
+    CHECK(has_file(folder.path(), 0));
+    CHECK(has_file(folder.path(), 1));
+  }
+
+  TEST_CASE("a dry run says what would go and changes nothing") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 4);
+    publish_image(folder.path(), "image", {0});
+    auto const before = tree_of(folder.path());
+    auto const report = collect(folder.path(), {.dry_run = true});
+    CHECK(report.condemned.blocks == 3);
+    CHECK(report.freed.blocks == 0);
+    CHECK(tree_of(folder.path()) == before);
+    CHECK(collect(folder.path()).freed.blocks == 3);
+  }
+
+  TEST_CASE("a block that a running dump was told is held stays until its lease has ended") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 2);
+    {
+      dump_lease const lease(folder.path(), "server01:/dev/sda");
+      auto const store = open_test_store(folder.path());
+      CHECK(holds(*store, make_block(0).id));
+      auto const report = collect(folder.path());
+      CHECK(report.condemned.blocks == 2);
+      CHECK(report.freed.blocks == 0);
+      CHECK(report.pending.blocks == 2);
+      REQUIRE(report.waiting_for.size() == 1);
+      CHECK(report.waiting_for[0] == "server01:/dev/sda");
+      CHECK(has_file(folder.path(), 0));
+      // The dump ends: its manifest names a block that it never sent.
+      publish_image(folder.path(), "server01-sda", {0});
+    }
+    auto const report = collect(folder.path());
+    CHECK(report.blocks_rescued == 1);
+    CHECK(report.freed.blocks == 1);
+    CHECK(has_file(folder.path(), 0));
+    CHECK_FALSE(has_file(folder.path(), 1));
+    CHECK(holds(*open_test_store(folder.path()), make_block(0).id));
+    check_store(folder.path());
+  }
+
+  TEST_CASE("with wait it ends when the dumps have ended") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 2);
+    auto lease = std::make_unique<dump_lease>(folder.path(), "h:/dev/sda");
+    work_monitor monitor;
+    gc_report report;
+    std::jthread collecting(
+        [&] { report = collect_garbage(folder.path(), {.wait = true}, monitor); });
+    while (std::string_view(monitor.phase) != "waiting for dumps to end") std::this_thread::yield();
+    CHECK(has_file(folder.path(), 1));
+    publish_image(folder.path(), "h-sda", {1});
+    lease.reset();
+    collecting.join();
+    CHECK(report.freed.blocks == 1);
+    CHECK(report.blocks_rescued == 1);
+    CHECK(has_file(folder.path(), 1));
+  }
+
+  TEST_CASE("a dump that starts after the condemnation is not waited for, and keeps what it puts") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 3);
+    auto first = std::make_unique<dump_lease>(folder.path(), "first");
+    CHECK(collect(folder.path()).pending.blocks == 3);
+    // Condemned blocks are missing to the new dump, so it sends them.
+    dump_lease const second(folder.path(), "second");
+    auto const store = open_test_store(folder.path());
+    auto const block = make_block(1);
+    CHECK_FALSE(holds(*store, block.id));
+    CHECK_FALSE(store->put(block.id, block.frame));  // the file is still there and good
+    first.reset();
+    // Block 1 is in the second dump's epoch: neither in the index nor in a manifest.
+    auto const report = collect(folder.path());
+    CHECK(report.freed.blocks == 2);
+    CHECK(has_file(folder.path(), 1));
+    store->barrier();
+    CHECK(holds(*store, block.id));
+    CHECK_FALSE(has_file(folder.path(), 0));
+    check_store(folder.path());
+  }
+
+  TEST_CASE("a block whose file a crash took along with its mark left is put anew, and stays") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    auto first = std::make_unique<dump_lease>(folder.path(), "first");
+    CHECK(collect(folder.path()).pending.blocks == 1);
+    fs::remove(block_file(folder.path(), make_block(0).id));
+    dump_lease const second(folder.path(), "second");
+    auto const store = open_test_store(folder.path());
+    CHECK(store->put(make_block(0).id, make_block(0).frame));
+    first.reset();
+    CHECK(collect(folder.path()).freed.blocks == 0);
+    store->barrier();
+    CHECK(has_file(folder.path(), 0));
+    check_store(folder.path());
+  }
+
+  TEST_CASE("files of a dump that died are collected, those of one that runs are not") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    publish_image(folder.path(), "image", {0});
+    write_text(block_file(folder.path(), make_block(7).id), "torn");
+    dump_lease const running(folder.path(), "running");
+    auto const store = open_test_store(folder.path());
+    CHECK(store->put(make_block(8).id, make_block(8).frame));
+    auto report = collect(folder.path());
+    CHECK(report.condemned.blocks == 2);
+    CHECK(report.freed.blocks == 0);
+    store->barrier();
+    CHECK(holds(*store, make_block(8).id));
+    publish_image(folder.path(), "image", {8});
+    {
+      auto const path = folder / ".blockstore/leases";
+      fs::remove_all(path);  // the lease ends; its file is gone
+    }
+    report = collect(folder.path());
+    CHECK(report.freed.blocks == 1);
+    CHECK_FALSE(has_file(folder.path(), 7));
+    CHECK(has_file(folder.path(), 8));
+    check_store(folder.path());
+  }
+
+  TEST_CASE("a failed dump's block that got its row after it was condemned as a stray has no row") {
+    test_folder const folder;
+    (void)open_test_store(folder.path());
+    auto lease = std::make_unique<dump_lease>(folder.path(), "fails in the end");
+    auto const store = open_test_store(folder.path());
+    CHECK(store->put(make_block(3).id, make_block(3).frame));
+    CHECK(collect(folder.path()).condemned.blocks == 1);
+    store->barrier();
+    lease.reset();
+    CHECK(collect(folder.path()).freed.blocks == 1);
+    CHECK_FALSE(has_file(folder.path(), 3));
+    CHECK(open_test_store(folder.path())->stats().blocks == 0);
+    check_store(folder.path());
+  }
+
+  TEST_CASE("a manifest that cannot be read stops it before anything is condemned") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 3);
+    auto const path = publish_image(folder.path(), "image", {0, 1});
+    auto text = read_text(folder / path);
+    text[text.size() - 10] = 'x';
+    write_text(folder / path, text);
+    auto const failure = thrown_by([&] { (void)collect(folder.path()); });
+    CHECK(failure.code() == store_errc::damaged_manifest);
+    CHECK(failure.path() == folder / path);
+    CHECK(open_test_store(folder.path())->stats().blocks == 3);
+    CHECK(has_file(folder.path(), 2));
+  }
+
+  TEST_CASE("one collects at a time") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    auto const lock = lock_file::wait_for(folder / ".blockstore/gc.lock");
+    CHECK(thrown_by([&] { (void)collect(folder.path()); }).code() == store_errc::busy);
+    CHECK(has_file(folder.path(), 0));
+  }
+
+  TEST_CASE("told to stop, it decides nothing by half-read manifests") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 2);
+    publish_image(folder.path(), "image", {0, 1});
+    work_monitor monitor;
+    monitor.stop = true;
+    CHECK(collect_garbage(folder.path(), {}, monitor).stopped);
+    CHECK(open_test_store(folder.path())->stats().blocks == 2);
+  }
+
+  TEST_CASE("restore and info still find what is condemned") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    dump_lease const lease(folder.path(), "relies on it");
+    CHECK(collect(folder.path()).pending.blocks == 1);
+    store_open_options options;
+    options.read_only = true;
+    auto const store = open_test_store(folder.path(), options);
+    CHECK(holds(*store, make_block(0).id));
+    CHECK(store->get(make_block(0).id) == make_block(0).frame);
+  }
+
+  TEST_CASE("the power is cut at every write of a collection") {
+    using cut = faulty_file_system::cut;
+    for (auto const how : {cut::empties_files, cut::undoes_changes}) {
+      bool reached_end = false;
+      std::uint64_t cuts = 0;
+      for (std::uint64_t at = 1; !reached_end; ++at) {
+        test_folder const folder;
+        put_blocks(folder.path(), 0, 12);
+        publish_image(folder.path(), "image", {0, 1, 2});
+        write_text(block_file(folder.path(), make_block(50).id), "torn");
+        {
+          faulty_file_system files(folder.path());
+          files.fail_at(at, true);
+          try {
+            (void)collect(folder.path(), {.files = &files});
+          } catch (error const&) {
+          }
+          reached_end = !files.has_failed();
+          files.cut_power(how);
+        }
+        cuts += reached_end ? 0 : 1;
+        check_store(folder.path());
+        // A dump of the same blocks succeeds at this moment, and the next gc ends the work.
+        {
+          auto const store = open_test_store(folder.path());
+          dump_lease const lease(folder.path(), "after the cut");
+          for (std::uint64_t i = 3; i < 6; ++i) {
+            (void)store->put(make_block(i).id, make_block(i).frame);
+          }
+          store->barrier();
+          publish_image(folder.path(), "second", {3, 4, 5});
+        }
+        (void)collect(folder.path());
+        check_store(folder.path());
+        CHECK(blocks_of(folder.path()) == 6);
+      }
+      CHECK(cuts > 8);
+    }
+  }
+}
+
+}  // namespace diskdump
