@@ -134,7 +134,8 @@ inline constexpr std::chrono::milliseconds index_retry_pause{10};
 inline constexpr std::chrono::milliseconds index_busy_pause{2};
 inline constexpr std::size_t index_readers_max = 4;       // connections, 2 MiB of page cache each
 inline constexpr std::size_t index_rows_per_step = 4096;  // of list(), remove() and a rebuild
-// Condemned blocks that gc judges in one transaction, 10–50 µs each: dumps wait so long at the most.
+// Condemned blocks that gc judges in one transaction, 10–50 µs each: dumps wait so long at the
+// most.
 inline constexpr std::size_t sweep_rows_per_step = 512;
 // Between two such steps: a waiting dump, which looks every index_busy_pause, gets its turn.
 inline constexpr std::chrono::milliseconds sweep_pause{1};
@@ -143,6 +144,9 @@ inline constexpr std::chrono::milliseconds lease_poll_interval{200};  // of gc -
 // Below DIR, where a person may have moved a manifest: folders deep, and entries looked at.
 inline constexpr unsigned manifest_search_depth_max = 16;
 inline constexpr std::size_t manifest_search_entries_max = 10'000'000;
+// Files that verify and reindex look at together, in the order of the disk: 64 bytes each.
+inline constexpr std::size_t upkeep_files_per_window = 1'000'000;
+inline constexpr unsigned upkeep_folders_per_task = 256;
 // What verify lists one by one; more are counted.
 inline constexpr std::size_t verify_findings_max = 100'000;
 inline constexpr unsigned upkeep_threads_max = 64;

@@ -22,6 +22,8 @@ struct directory_entry {
   std::string name;
   entry_kind kind = entry_kind::other;
   std::uint64_t size_bytes = 0;  // of files
+  // Files with neighbouring numbers usually lie near each other on the disk.
+  std::uint64_t inode = 0;
 };
 
 enum class sync_scope : std::uint8_t {

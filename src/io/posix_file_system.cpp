@@ -148,6 +148,7 @@ class posix_file_system final : public file_system {
       }
       directory_entry entry;
       entry.name = std::move(name);
+      entry.inode = status.st_ino;
       if (S_ISREG(status.st_mode)) {
         entry.kind = entry_kind::file;
         entry.size_bytes = static_cast<std::uint64_t>(status.st_size);

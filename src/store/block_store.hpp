@@ -100,6 +100,9 @@ struct store_open_options {
   // For restore, list and verify: nothing in the store is changed, and the index is opened at its
   // first use, so that get() works with a damaged or locked one and on a read-only file system.
   bool read_only = false;
+  // An index that is absent is filled with what the names and sizes of the block files say. reindex
+  // looks into the files instead.
+  bool fill_absent_index = true;
   log_sink* log = nullptr;  // told what was repaired at open; outlives the store
   // Rooted at DIR, outlives the store; nullptr: the real one. Tests fail calls and cut the power.
   file_system* files = nullptr;

@@ -39,9 +39,8 @@ class collector {
       : base_(base),
         options_(options),
         monitor_(monitor),
-        parts_(open_loose(base, {.read_only = options.dry_run,
-                                 .log = options.log,
-                                 .files = options.files})),
+        parts_(open_loose(
+            base, {.read_only = options.dry_run, .log = options.log, .files = options.files})),
         marks_(base, options.threads, options.log) {}
 
   gc_report run();
@@ -109,10 +108,10 @@ void collector::for_each_stray(std::function<void(std::vector<stored_block> cons
     candidates.clear();
   };
   monitor_.enter("looking for files of dumps that were cut off");
-  walk_block_files(*parts_.files, parts_.layout, [&](block_id const& id, std::uint64_t bytes) {
+  walk_block_files(*parts_.files, parts_.layout, [&](block_file const& file) {
     ++monitor_.done;
-    if (marks_.blocks().contains(id) || monitor_.stop) return;
-    candidates.push_back({id, bytes});
+    if (marks_.blocks().contains(file.id) || monitor_.stop) return;
+    candidates.push_back({file.id, file.stored_bytes});
     if (candidates.size() >= limits::index_rows_per_step) decide();
   });
   decide();

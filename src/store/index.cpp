@@ -169,6 +169,44 @@ void store_index::remove(std::span<block_id const> ids) {
   transaction.commit();
 }
 
+void store_index::adopt(std::span<stored_block const> blocks,
+                        std::function<bool(block_id const&)> const& exists) {
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  sqlite_statement replace(*writer_,
+                           "INSERT OR REPLACE INTO blocks (hash, compressed_size) VALUES (?1, ?2)");
+  for (auto const& block : blocks) {
+    if (!exists(block.id)) continue;
+    auto const hex = block.id.hex();
+    replace.bind(1, hex);
+    replace.bind(2, static_cast<std::int64_t>(block.stored_bytes));
+    (void)replace.step();
+    absolve_->bind(1, hex);
+    (void)absolve_->step();
+  }
+  transaction.commit();
+}
+
+bool store_index::is_sound() const { return writer_->query_text("PRAGMA quick_check(1)") == "ok"; }
+
+std::uint64_t store_index::remove_unless(std::span<block_id const> ids,
+                                         std::function<bool(block_id const&)> const& keep) {
+  std::uint64_t removed = 0;
+  std::lock_guard const lock(writer_mutex_);
+  sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  for (auto const& id : ids) {
+    if (keep(id)) continue;
+    auto const hex = id.hex();
+    remove_->bind(1, hex);
+    (void)remove_->step();
+    removed += static_cast<std::uint64_t>(::sqlite3_changes(writer_->handle()));
+    absolve_->bind(1, hex);
+    (void)absolve_->step();
+  }
+  transaction.commit();
+  return removed;
+}
+
 void store_index::for_each_absent(std::span<block_id const> ids,
                                   std::function<void(block_id const&)> const& action) {
   std::lock_guard const lock(writer_mutex_);
@@ -180,6 +218,33 @@ void store_index::for_each_absent(std::span<block_id const> ids,
     contains_->reset();
     if (!there) action(id);
   }
+}
+
+std::vector<store_index::known_block> store_index::known_between(block_id const& first,
+                                                                 block_id const& last) {
+  std::vector<known_block> found;
+  if (options_.read_only && !path_exists(options_.path)) return found;
+  reader_lease const reader(*this);
+  auto const from = first.hex();
+  // Digests are hex, so every key is below "g".
+  auto const to = last == block_id{} ? std::string("g") : last.hex();
+  auto const take = [&](char const* sql, bool condemned) {
+    sqlite_statement select(*reader->connection, sql);
+    select.bind(1, from);
+    select.bind(2, to);
+    while (select.step()) {
+      if (auto const id = block_id::from_hex(select.text(0))) {
+        found.push_back({{*id, static_cast<std::uint64_t>(select.number(1))}, condemned});
+      }
+    }
+  };
+  take("SELECT hash, compressed_size FROM blocks WHERE hash >= ?1 AND hash < ?2 ORDER BY hash",
+       false);
+  if (reader->condemned) {
+    take("SELECT hash, compressed_size FROM condemned WHERE hash >= ?1 AND hash < ?2 ORDER BY hash",
+         true);
+  }
+  return found;
 }
 
 void store_index::list(std::function<void(stored_block const&)> const& each) {

@@ -58,9 +58,32 @@ class store_index {
   // In one transaction.
   void remove(std::span<block_id const> ids);
 
+  // In one transaction: gives these blocks their rows, with these sizes, whatever rows they had,
+  // except where `exists`, asked while no other process can add or remove rows, says that the file
+  // is gone. REQUIRES: the files are whole and durable.
+  void adopt(std::span<stored_block const> blocks,
+             std::function<bool(block_id const&)> const& exists);
+
+  // Whether SQLite finds the database in order.
+  [[nodiscard]] bool is_sound() const;
+
   // Runs `action` for each id without a row while no other process can add one.
   void for_each_absent(std::span<block_id const> ids,
                        std::function<void(block_id const&)> const& action);
+
+  // Rows and condemned blocks with first <= id, and id < last unless `last` is all zeros, in
+  // ascending order each, rows first.
+  struct known_block {
+    stored_block block;
+    bool condemned = false;
+  };
+  [[nodiscard]] std::vector<known_block> known_between(block_id const& first, block_id const& last);
+
+  // In one transaction: takes the rows of these blocks, and their marks of gc, away, but not of
+  // those for which `keep`, asked while no other process can add rows, says true. Returns how many
+  // rows went.
+  std::uint64_t remove_unless(std::span<block_id const> ids,
+                              std::function<bool(block_id const&)> const& keep);
 
   // In ascending order; no lock is held while `each` runs.
   void list(std::function<void(stored_block const&)> const& each);

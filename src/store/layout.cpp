@@ -1,6 +1,7 @@
 #include "store/layout.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/format.hpp"
 
@@ -23,11 +24,17 @@ std::vector<directory_entry> sorted_entries(file_system& files, std::string cons
 }
 
 void walk_folder(file_system& files, std::string const& folder, std::string_view expected,
-                 std::function<void(block_id const&, std::uint64_t)> const& each) {
+                 std::function<void(block_file const&)> const& each) {
   for (auto const& file : sorted_entries(files, folder)) {
     if (file.kind != entry_kind::file || !file.name.starts_with(expected)) continue;
-    if (auto const id = block_of_file(file.name)) each(*id, file.size_bytes);
+    if (auto const id = block_of_file(file.name)) each({*id, file.size_bytes, file.inode});
   }
+}
+
+unsigned number_of(std::string_view hex_pair) noexcept {
+  unsigned value = 0;
+  (void)std::from_chars(hex_pair.data(), hex_pair.data() + hex_pair.size(), value, 16);
+  return value;
 }
 
 }  // namespace
@@ -50,18 +57,23 @@ std::optional<block_id> block_of_file(std::string_view name) {
   return block_id::from_hex(name);
 }
 
-void walk_block_files(
-    file_system& files, store_layout const& layout,
-    std::function<void(block_id const& id, std::uint64_t stored_bytes)> const& each) {
-  auto const root = layout.in("");
-  for (auto const& high :
-       sorted_entries(files, root.empty() ? root : root.substr(0, root.size() - 1))) {
-    if (high.kind != entry_kind::directory || !is_hex_pair(high.name)) continue;
-    for (auto const& low : sorted_entries(files, layout.in(high.name))) {
+void walk_block_files(file_system& files, store_layout const& layout, unsigned first, unsigned last,
+                      std::function<void(block_file const&)> const& each,
+                      folder_filter const& wanted) {
+  for (unsigned high = first >> 8; high << 8 < last; ++high) {
+    auto const high_name = format("{:02x}", high);
+    for (auto const& low : sorted_entries(files, layout.in(high_name))) {
       if (low.kind != entry_kind::directory || !is_hex_pair(low.name)) continue;
-      walk_folder(files, layout.in(high.name + "/" + low.name), high.name + low.name, each);
+      auto const folder = high << 8 | number_of(low.name);
+      if (folder < first || folder >= last || (wanted && !wanted(folder))) continue;
+      walk_folder(files, layout.in(high_name + "/" + low.name), high_name + low.name, each);
     }
   }
+}
+
+void walk_block_files(file_system& files, store_layout const& layout,
+                      std::function<void(block_file const&)> const& each) {
+  walk_block_files(files, layout, 0, block_folders, each);
 }
 
 }  // namespace diskdump

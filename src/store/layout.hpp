@@ -31,10 +31,27 @@ class store_layout {
 // The id that a block file of this name has; nullopt for other files.
 [[nodiscard]] std::optional<block_id> block_of_file(std::string_view name);
 
-// Every block file with its size in ascending order of id, one folder in memory at a time. Files
-// and folders that are none of ours are passed over.
-void walk_block_files(
-    file_system& files, store_layout const& layout,
-    std::function<void(block_id const& id, std::uint64_t stored_bytes)> const& each);
+// The file system's folders of blocks: 65,536 of them, named by the first two bytes of a digest.
+inline constexpr unsigned block_folders = 65536;
+[[nodiscard]] inline unsigned folder_of(block_id const& id) noexcept {
+  return std::to_integer<unsigned>(id.bytes[0]) << 8 | std::to_integer<unsigned>(id.bytes[1]);
+}
+using folder_filter = std::function<bool(unsigned folder)>;
+
+struct block_file {
+  block_id id;
+  std::uint64_t stored_bytes = 0;
+  std::uint64_t inode = 0;
+};
+
+// Every block file of the folders from `first` up to `last` (not included), in ascending order of
+// id and one folder in memory at a time. Files and folders that are none of ours are passed over,
+// and those that are not `wanted`, if that is given.
+void walk_block_files(file_system& files, store_layout const& layout, unsigned first, unsigned last,
+                      std::function<void(block_file const&)> const& each,
+                      folder_filter const& wanted = {});
+// Of all folders.
+void walk_block_files(file_system& files, store_layout const& layout,
+                      std::function<void(block_file const&)> const& each);
 
 }  // namespace diskdump

@@ -5,29 +5,14 @@
 #include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
-#include "codec/compress.hpp"
-#include "codec/digest.hpp"
 #include "io/io_errc.hpp"
+#include "store/block_check.hpp"
 #include "store/lock_file.hpp"
 #include "store/store_error.hpp"
 
 namespace diskdump {
 
 namespace {
-
-// Whether a stored frame decodes to content with this digest.
-bool is_whole(block_id const& id, byte_view frame) {
-  // Not touched beyond what the frame decodes to, so it costs one block of memory.
-  auto const raw = std::make_unique_for_overwrite<std::byte[]>(limits::block_bytes_max);
-  try {
-    block_decompressor decompressor;
-    auto const length =
-        decompressor.lz4_frame(frame, byte_span(raw.get(), limits::block_bytes_max));
-    return sha256(byte_view(raw.get(), length)) == id;
-  } catch (error const&) {
-    return false;
-  }
-}
 
 error as_error(std::exception_ptr failure) {
   try {
@@ -156,7 +141,7 @@ loose_store::settled loose_store::place(block_id const& id, std::string const& h
       if (current_.contains(id) || flushing_.contains(id)) return settled::known;
     }
     if (parts_.index->contains(id)) return settled::known;
-    switch (examine(id, hex)) {
+    switch (examine(id)) {
       case found::good:
         return settled::rescued;
       case found::bad:
@@ -191,14 +176,13 @@ void loose_store::make_folder(std::string const& hex) {
   folders_made_[at].store(true, std::memory_order_relaxed);
 }
 
-loose_store::found loose_store::examine(block_id const& id, std::string const& hex) {
+loose_store::found loose_store::examine(block_id const& id) {
   try {
-    auto const frame =
-        parts_.files->read(parts_.layout.block(hex), limits::stored_block_bytes_max + 1);
-    if (!frame) return found::absent;
-    return is_whole(id, *frame) ? found::good : found::bad;
+    auto const condition = examine_block(*parts_.files, parts_.layout, id);
+    if (condition.what == block_condition::kind::absent) return found::absent;
+    return condition.good() ? found::good : found::bad;
   } catch (error const&) {
-    return found::bad;  // unreadable, or no file
+    return found::bad;  // we may not read it
   }
 }
 
@@ -208,23 +192,9 @@ bool loose_store::replace_bad(block_id const& id, std::string const& hex,
                               std::string const& temporary) {
   std::lock_guard const inside(repair_mutex_);
   auto const between = lock_file::wait_for(parts_.blockstore + "/repair.lock");
-  if (examine(id, hex) != found::bad) return false;
-  set_aside(hex);
+  if (examine(id) != found::bad) return false;
+  (void)move_to_quarantine(*parts_.files, parts_.layout, id);
   return rename_into_place(hex, temporary);
-}
-
-void loose_store::set_aside(std::string const& hex) {
-  parts_.files->make_directories(parts_.layout.in("quarantine"));
-  for (unsigned copy = 1; copy <= limits::quarantine_copies_max; ++copy) {
-    if (parts_.files->rename_noreplace(parts_.layout.block(hex),
-                                       parts_.layout.quarantine(hex, copy))) {
-      return;
-    }
-  }
-  throw error(store_errc::cannot_write, severity::permanent)
-      .path(parts_.blockstore + "/quarantine")
-      .cause("it holds too many copies of one block")
-      .remedy("empty it");
 }
 
 // ---- Barrier ------------------------------------------------------------------------------------

@@ -64,8 +64,7 @@ class loose_store final : public block_store {
   [[nodiscard]] bool rename_into_place(std::string const& hex, std::string const& temporary);
   [[nodiscard]] bool replace_bad(block_id const& id, std::string const& hex,
                                  std::string const& temporary);
-  [[nodiscard]] found examine(block_id const& id, std::string const& hex);
-  void set_aside(std::string const& hex);
+  [[nodiscard]] found examine(block_id const& id);
   void make_folder(std::string const& hex);
 
   void lead(std::unique_lock<std::mutex>& lock, std::shared_ptr<run> const& mine);

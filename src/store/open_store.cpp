@@ -74,8 +74,9 @@ store_config open_config(loose_parts& parts, store_open_options const& options) 
 void open_index(loose_parts& parts, store_open_options const& options) {
   std::uint64_t rebuilt = 0;
   auto const fill = [&](std::function<void(block_id const&, std::uint64_t)> const& row) {
-    walk_block_files(*parts.files, parts.layout, [&](block_id const& id, std::uint64_t bytes) {
-      if (bytes > 0) row(id, bytes);
+    if (!options.fill_absent_index) return;
+    walk_block_files(*parts.files, parts.layout, [&](block_file const& file) {
+      if (file.stored_bytes > 0) row(file.id, file.stored_bytes);
     });
     // A row must never be there before its block is.
     if (parts.level == durability::barrier) {

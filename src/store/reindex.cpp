@@ -1,0 +1,183 @@
+#include "store/reindex.hpp"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <mutex>
+#include <optional>
+
+#include "base/format.hpp"
+#include "base/limits.hpp"
+#include "store/block_check.hpp"
+#include "store/file_windows.hpp"
+#include "store/lease.hpp"
+#include "store/lock_file.hpp"
+#include "store/run_parallel.hpp"
+#include "store/store_error.hpp"
+
+namespace diskdump {
+
+namespace {
+
+constexpr unsigned moved_copies_max = 1000;
+
+bool rename_unless_taken(std::string const& from, std::string const& to) {
+  if (::link(from.c_str(), to.c_str()) != 0) {
+    if (errno == EEXIST) return false;
+    throw cannot_write(errno, "link", to);
+  }
+  if (::unlink(from.c_str()) != 0) throw cannot_write(errno, "unlink", from);
+  return true;
+}
+
+// Gets a blocks.db that cannot be used out of the way. A running dump may hold it open, and would
+// write rows into a file that nobody reads.
+std::string move_index_away(std::string const& base) {
+  auto const path = base + "/.blockstore/blocks.db";
+  auto const lock = lock_file::wait_for(base + "/.blockstore/open.lock");
+  if (!held_leases(base).empty()) {
+    throw error(store_errc::busy, severity::permanent)
+        .path(path)
+        .cause("it is damaged and has to be made anew, but dumps or restores are running")
+        .remedy("run diskdump reindex again when they have ended");
+  }
+  for (unsigned copy = 1; copy <= moved_copies_max; ++copy) {
+    auto const target = format("{}.damaged-{}", path, copy);
+    if (!rename_unless_taken(path, target)) continue;
+    // They belong to it, and must not be applied to its successor.
+    for (auto const* const suffix : {"-wal", "-shm", "-journal"}) {
+      (void)::rename((path + suffix).c_str(), (target + suffix).c_str());
+    }
+    return target;
+  }
+  throw error(store_errc::cannot_write, severity::permanent)
+      .path(path)
+      .cause(format("there are {} damaged copies of it already", moved_copies_max))
+      .remedy("remove blocks.db.damaged-*");
+}
+
+class reindexer {
+ public:
+  reindexer(std::string const& base, reindex_options const& options, work_monitor& monitor)
+      : options_(options), monitor_(monitor) {
+    try {
+      open(base);
+      if (parts_->index->is_sound()) return;
+    } catch (error const& failure) {
+      if (failure.code() != store_errc::damaged_index) throw;
+    }
+    parts_.reset();
+    report_.moved_aside = move_index_away(base);
+    open(base);
+  }
+
+  reindex_report run();
+
+ private:
+  void open(std::string const& base) {
+    parts_.emplace(open_loose(base, {.fill_absent_index = false, .log = options_.log}));
+  }
+  void look_at(upkeep_block const& block);
+  void settle();
+
+  reindex_options const& options_;
+  work_monitor& monitor_;
+  std::optional<loose_parts> parts_;
+  reindex_report report_;
+
+  std::mutex mutex_;
+  std::vector<stored_block> whole_;  // of this window: their row is missing or has another size
+  std::vector<block_id> gone_;       // of this window: their file is gone
+  std::atomic<std::uint64_t> files_{0};
+  std::atomic<std::uint64_t> stored_bytes_{0};
+  std::atomic<std::uint64_t> set_aside_{0};
+  std::atomic<std::uint64_t> added_{0};
+  std::atomic<std::uint64_t> corrected_{0};
+};
+
+void reindexer::look_at(upkeep_block const& block) {
+  ++monitor_.done;
+  if (!block.has_file) {
+    if (!block.has_row) return;
+    std::lock_guard const lock(mutex_);
+    gone_.push_back(block.id);
+    return;
+  }
+  auto stored_bytes = block.stored_bytes;
+  bool bad = stored_bytes == 0;
+  if (!options_.quick) {
+    auto const condition = examine_block(*parts_->files, parts_->layout, block.id);
+    if (condition.what == block_condition::kind::absent) return;  // just collected
+    stored_bytes = condition.stored_bytes;
+    bad = condition.bad();
+  }
+  ++files_;
+  stored_bytes_ += stored_bytes;
+  monitor_.bytes_done += stored_bytes;
+  if (bad) {
+    // Without a row it is what a dump left that was cut off: gc takes it.
+    if (block.has_row && set_aside(*parts_, block.id)) ++set_aside_;
+    return;
+  }
+  if (block.condemned || (block.has_row && block.row_bytes == stored_bytes)) return;
+  ++(block.has_row ? corrected_ : added_);
+  std::lock_guard const lock(mutex_);
+  whole_.push_back({block.id, stored_bytes});
+}
+
+// A file without a row may belong to a running dump whose barrier has not come yet: it gets its row
+// only once it is durable.
+void reindexer::settle() {
+  auto const exists = [this](block_id const& id) {
+    return parts_->files->read(parts_->layout.block(id.hex()), 0).has_value();
+  };
+  if (!whole_.empty()) {
+    writing([&] { parts_->files->sync(sync_scope::file_system, ""); });
+  }
+  auto const in_steps = [](auto const& all, auto const& action) {
+    std::span rest(all);
+    while (!rest.empty()) {
+      auto const step = rest.first(std::min(rest.size(), limits::index_rows_per_step));
+      rest = rest.subspan(step.size());
+      action(step);
+    }
+  };
+  in_steps(whole_, [&](auto step) { parts_->index->adopt(step, exists); });
+  in_steps(gone_,
+           [&](auto step) { report_.rows_removed += parts_->index->remove_unless(step, exists); });
+  whole_.clear();
+  gone_.clear();
+}
+
+reindex_report reindexer::run() {
+  auto const before = parts_->index->stats();
+  report_.rows_before = before.blocks;
+  monitor_.enter(options_.quick ? "looking at block files" : "reading blocks", before.blocks,
+                 options_.quick ? 0 : before.stored_bytes);
+  for_each_window(*parts_, 0, block_folders, options_.threads, monitor_,
+                  [this](std::vector<upkeep_block>& window) {
+                    run_parallel(window.size(), options_.threads, [&](std::size_t i) {
+                      if (!monitor_.stop) look_at(window[i]);
+                    });
+                    settle();
+                  });
+  report_.files = files_;
+  report_.stored_bytes = stored_bytes_;
+  report_.rows_added = added_;
+  report_.rows_corrected = corrected_;
+  report_.blocks_set_aside = set_aside_;
+  report_.rows_removed += set_aside_;
+  report_.stopped = monitor_.stop;
+  return report_;
+}
+
+}  // namespace
+
+reindex_report rebuild_index(std::string const& base, reindex_options const& options,
+                             work_monitor& monitor) {
+  return reindexer(base, options, monitor).run();
+}
+
+}  // namespace diskdump
