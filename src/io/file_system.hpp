@@ -21,9 +21,14 @@ enum class entry_kind : std::uint8_t { file, directory, other };
 struct directory_entry {
   std::string name;
   entry_kind kind = entry_kind::other;
-  std::uint64_t size_bytes = 0;  // of files
+  std::uint64_t size_bytes = 0;  // of files, if asked for
   // Files with neighbouring numbers usually lie near each other on the disk.
   std::uint64_t inode = 0;
+};
+
+enum class listing : std::uint8_t {
+  names,  // what the directory itself says: one call for hundreds of entries
+  sizes,  // one more call for each entry
 };
 
 enum class sync_scope : std::uint8_t {
@@ -59,7 +64,8 @@ class file_system {
   virtual void make_directories(std::string const& path) = 0;
 
   // The entries of a directory in no particular order; nothing where it does not exist.
-  [[nodiscard]] virtual std::vector<directory_entry> list_directory(std::string const& path) = 0;
+  [[nodiscard]] virtual std::vector<directory_entry> list_directory(
+      std::string const& path, listing detail = listing::names) = 0;
 
   // When it returns, what `what` names survives a power cut. An error that the system met while
   // writing anything back since the last call is thrown here.

@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 
 #include "base/assert.hpp"
+#include "base/limits.hpp"
 #include "io/file_system.hpp"
 #include "io/io_errc.hpp"
 #include "io/unique_fd.hpp"
@@ -118,44 +120,28 @@ class posix_file_system final : public file_system {
     make_directories_at(directory_.get(), path, shown(path));
   }
 
-  std::vector<directory_entry> list_directory(std::string const& path) override {
-    unique_fd file(open_at(path, O_RDONLY | O_DIRECTORY));
+  std::vector<directory_entry> list_directory(std::string const& path, listing detail) override {
+    unique_fd const file(open_at(path, O_RDONLY | O_DIRECTORY));
     if (!file) {
       if (errno == ENOENT) return {};
       throw failed(io_direction::open, "open", path);
     }
-    struct closer {
-      void operator()(DIR* d) const noexcept { ::closedir(d); }
-    };
-    std::unique_ptr<DIR, closer> const directory(::fdopendir(file.get()));
-    if (!directory) throw failed(io_direction::read, "opendir", path);
-    (void)file.release();
-
+    // readdir() would allocate and stat for each of a store's 65,536 folders.
+    alignas(dirent64) std::array<char, 32 * limits::KiB> buffer;
     std::vector<directory_entry> entries;
     for (;;) {
-      errno = 0;
-      auto const* const found = ::readdir(directory.get());
-      if (found == nullptr) {
-        if (errno != 0) throw failed(io_direction::read, "readdir", path);
-        return entries;
+      auto const n = ::getdents64(file.get(), buffer.data(), buffer.size());
+      if (n < 0) throw failed(io_direction::read, "getdents", path);
+      if (n == 0) return entries;
+      for (ssize_t at = 0; at < n;) {
+        auto const& found = *reinterpret_cast<dirent64 const*>(buffer.data() + at);
+        at += found.d_reclen;
+        std::string_view const name(found.d_name);
+        if (name == "." || name == "..") continue;
+        if (auto entry = entry_of(file.get(), found, detail, path)) {
+          entries.push_back(std::move(*entry));
+        }
       }
-      std::string name(found->d_name);
-      if (name == "." || name == "..") continue;
-      struct stat status{};
-      if (::fstatat(::dirfd(directory.get()), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        if (errno == ENOENT) continue;  // removed meanwhile
-        throw failed(io_direction::read, "stat", path + "/" + name);
-      }
-      directory_entry entry;
-      entry.name = std::move(name);
-      entry.inode = status.st_ino;
-      if (S_ISREG(status.st_mode)) {
-        entry.kind = entry_kind::file;
-        entry.size_bytes = static_cast<std::uint64_t>(status.st_size);
-      } else if (S_ISDIR(status.st_mode)) {
-        entry.kind = entry_kind::directory;
-      }
-      entries.push_back(std::move(entry));
     }
   }
 
@@ -186,6 +172,29 @@ class posix_file_system final : public file_system {
       if (n < 0) throw failed(io_direction::write, "write", path);
       bytes = bytes.subspan(static_cast<std::size_t>(n));
     }
+  }
+
+  // Nothing where the entry was removed meanwhile.
+  [[nodiscard]] std::optional<directory_entry> entry_of(int directory, dirent64 const& found,
+                                                        listing detail,
+                                                        std::string const& path) const {
+    directory_entry entry;
+    entry.name = found.d_name;
+    entry.inode = found.d_ino;
+    unsigned type = found.d_type;
+    // Some file systems do not say what it is.
+    if (detail == listing::sizes || type == DT_UNKNOWN) {
+      struct stat status{};
+      if (::fstatat(directory, found.d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) return std::nullopt;
+        throw failed(io_direction::read, "stat", path + "/" + entry.name);
+      }
+      type = IFTODT(status.st_mode);
+      if (type == DT_REG) entry.size_bytes = static_cast<std::uint64_t>(status.st_size);
+    }
+    if (type == DT_REG) entry.kind = entry_kind::file;
+    if (type == DT_DIR) entry.kind = entry_kind::directory;
+    return entry;
   }
 
   [[nodiscard]] std::string shown(std::string const& path) const {

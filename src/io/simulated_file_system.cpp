@@ -180,7 +180,8 @@ void simulated_file_system::make_directories(std::string const& path) {
   }
 }
 
-std::vector<directory_entry> simulated_file_system::list_directory(std::string const& path) {
+std::vector<directory_entry> simulated_file_system::list_directory(std::string const& path,
+                                                                   listing) {
   std::lock_guard const lock(mutex_);
   auto const name = tidy(path);
   step(reads_, read_fault_, io_direction::read, name);
@@ -188,7 +189,7 @@ std::vector<directory_entry> simulated_file_system::list_directory(std::string c
   auto const add = [&](std::string const& entry, entry_kind kind, std::uint64_t size_bytes) {
     if (entry.empty() || parent_of(entry) != name) return;
     auto const start = name.empty() ? 0 : name.size() + 1;
-    entries.push_back({entry.substr(start), kind, size_bytes});
+    entries.push_back({entry.substr(start), kind, size_bytes, 0});
   };
   for (auto const& [entry, content] : now_.files) {
     add(entry, entry_kind::file, content->bytes.size());

@@ -44,7 +44,8 @@ class simulated_file_system final : public file_system {
   bool rename_noreplace(std::string const& from, std::string const& to) override;
   bool remove(std::string const& path) override;
   void make_directories(std::string const& path) override;
-  [[nodiscard]] std::vector<directory_entry> list_directory(std::string const& path) override;
+  [[nodiscard]] std::vector<directory_entry> list_directory(std::string const& path,
+                                                            listing detail) override;
   void sync(sync_scope what, std::string const& path) override;
 
  private:

@@ -19,7 +19,7 @@ block_id first_of(unsigned folder) noexcept {
 }
 
 // Files and rows of some folders, by id: both come in ascending order.
-std::vector<upkeep_block> gather(loose_parts& parts, unsigned first, unsigned last,
+std::vector<upkeep_block> gather(loose_parts& parts, unsigned first, unsigned last, listing detail,
                                  folder_filter const& wanted) {
   std::vector<upkeep_block> found;
   // Files first: a row that appears meanwhile is then one of a file that is not listed, which the
@@ -28,7 +28,7 @@ std::vector<upkeep_block> gather(loose_parts& parts, unsigned first, unsigned la
     found.push_back(
         {.id = file.id, .stored_bytes = file.stored_bytes, .inode = file.inode, .has_file = true});
   };
-  walk_block_files(*parts.files, parts.layout, first, last, add, wanted);
+  walk_block_files(*parts.files, parts.layout, first, last, detail, add, wanted);
   auto const files = found.size();
   auto const by_id = [](upkeep_block const& a, upkeep_block const& b) { return a.id < b.id; };
   for (auto const& known : parts.index->known_between(first_of(first), first_of(last))) {
@@ -52,8 +52,8 @@ std::vector<upkeep_block> gather(loose_parts& parts, unsigned first, unsigned la
 
 }  // namespace
 
-void for_each_window(loose_parts& parts, unsigned first, unsigned last, unsigned threads,
-                     work_monitor& monitor,
+void for_each_window(loose_parts& parts, unsigned first, unsigned last, listing detail,
+                     unsigned threads, work_monitor& monitor,
                      std::function<void(std::vector<upkeep_block>&)> const& take,
                      folder_filter const& wanted) {
   std::vector<upkeep_block> window;
@@ -70,7 +70,7 @@ void for_each_window(loose_parts& parts, unsigned first, unsigned last, unsigned
     run_parallel(tasks, threads, [&](std::size_t i) {
       auto const from = first + static_cast<unsigned>(i) * limits::upkeep_folders_per_task;
       auto const to = std::min(from + limits::upkeep_folders_per_task, last);
-      if (from < to) parts_found[i] = gather(parts, from, to, wanted);
+      if (from < to) parts_found[i] = gather(parts, from, to, detail, wanted);
     });
     for (auto& some : parts_found) {
       window.insert(window.end(), some.begin(), some.end());

@@ -13,7 +13,7 @@ namespace diskdump {
 
 struct upkeep_block {
   block_id id;
-  std::uint64_t stored_bytes = 0;  // of the file
+  std::uint64_t stored_bytes = 0;  // of the file, with listing::sizes
   std::uint64_t row_bytes = 0;     // that the row says
   std::uint64_t inode = 0;
   bool has_file = false;
@@ -24,8 +24,8 @@ struct upkeep_block {
 // Hands every block of the folders from `first` up to `last` that has a file or a row to `take`, at
 // most about limits::upkeep_files_per_window at a time. Ends early when told to stop. `wanted`, if
 // given, says which folders to look at.
-void for_each_window(loose_parts& parts, unsigned first, unsigned last, unsigned threads,
-                     work_monitor& monitor,
+void for_each_window(loose_parts& parts, unsigned first, unsigned last, listing detail,
+                     unsigned threads, work_monitor& monitor,
                      std::function<void(std::vector<upkeep_block>&)> const& take,
                      folder_filter const& wanted = {});
 

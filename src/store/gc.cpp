@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -11,6 +12,7 @@
 #include "store/lock_file.hpp"
 #include "store/loose_parts.hpp"
 #include "store/manifest_marks.hpp"
+#include "store/run_parallel.hpp"
 #include "store/store_error.hpp"
 
 namespace diskdump {
@@ -51,6 +53,7 @@ class collector {
   void condemn();
   void for_each_unnamed_row(std::function<void(std::vector<stored_block> const&)> const& step);
   void for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step);
+  [[nodiscard]] std::uint64_t size_of(block_id const& id) const;
   void note_leases();
   // The leases that keep a collection from being swept, of those that are held.
   [[nodiscard]] static std::vector<std::string> blocking(collection const& c,
@@ -92,29 +95,41 @@ void collector::for_each_unnamed_row(
   if (!found.empty()) step(found);
 }
 
+// For the report only.
+std::uint64_t collector::size_of(block_id const& id) const {
+  try {
+    auto const bytes =
+        parts_.files->read(parts_.layout.block(id.hex()), limits::stored_block_bytes_max);
+    return bytes ? bytes->size() : 0;
+  } catch (error const&) {
+    return 0;  // a bad sector must not keep it from being deleted
+  }
+}
+
 // Files that neither a row nor a manifest knows: of dumps that were cut off, or that run now.
+// `step` is called by one thread at a time.
 void collector::for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step) {
-  std::vector<stored_block> candidates;
-  auto const decide = [&] {
+  constexpr auto folders = limits::upkeep_folders_per_task;
+  monitor_.enter("looking for files of dumps that were cut off", block_folders);
+  std::mutex stepping;
+  run_parallel(block_folders / folders, options_.threads, [&](std::size_t i) {
+    if (monitor_.stop) return;
+    auto const first = static_cast<unsigned>(i) * folders;
     std::vector<block_id> ids;
-    for (auto const& file : candidates) ids.push_back(file.id);
+    walk_block_files(*parts_.files, parts_.layout, first, first + folders, listing::names,
+                     [&](block_file const& file) {
+                       if (!marks_.blocks().contains(file.id)) ids.push_back(file.id);
+                     });
     std::vector<bool> absent(ids.size(), true);
     parts_.index->find(ids, absent);
     std::vector<stored_block> strays;
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      if (absent[i]) strays.push_back(candidates[i]);
+    for (std::size_t at = 0; at < ids.size(); ++at) {
+      if (absent[at]) strays.push_back({ids[at], size_of(ids[at])});
     }
+    monitor_.done += folders;
+    std::lock_guard const lock(stepping);
     if (!strays.empty()) step(strays);
-    candidates.clear();
-  };
-  monitor_.enter("looking for files of dumps that were cut off");
-  walk_block_files(*parts_.files, parts_.layout, [&](block_file const& file) {
-    ++monitor_.done;
-    if (marks_.blocks().contains(file.id) || monitor_.stop) return;
-    candidates.push_back({file.id, file.stored_bytes});
-    if (candidates.size() >= limits::index_rows_per_step) decide();
   });
-  decide();
 }
 
 void collector::count_only() {

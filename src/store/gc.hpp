@@ -25,17 +25,17 @@ struct gc_options {
 
 struct gc_report {
   std::uint64_t manifests = 0;
-  std::uint64_t blocks_named = 0;  // distinct, by manifests
-  store_stats condemned;           // by this run, or what it would condemn (dry_run)
-  store_stats freed;               // files deleted
-  store_stats pending;             // condemned, to be deleted once `waiting_for` has ended
-  std::uint64_t blocks_rescued = 0;       // condemned, but a manifest needs them by now
-  std::vector<std::string> waiting_for;   // what the leases say they are for
-  bool stopped = false;                   // by the monitor; a later run goes on
+  std::uint64_t blocks_named = 0;        // distinct, by manifests
+  store_stats condemned;                 // by this run, or what it would condemn (dry_run)
+  store_stats freed;                     // files deleted
+  store_stats pending;                   // condemned, to be deleted once `waiting_for` has ended
+  std::uint64_t blocks_rescued = 0;      // condemned, but a manifest needs them by now
+  std::vector<std::string> waiting_for;  // what the leases say they are for
+  bool stopped = false;                  // by the monitor; a later run goes on
 };
 
-// Throws damaged_manifest where a manifest cannot be read: nobody knows what it needs, so nothing is
-// condemned or deleted. Throws store_errc::busy where another collector runs, unless `wait`.
+// Throws damaged_manifest where a manifest cannot be read: nobody knows what it needs, so nothing
+// is condemned or deleted. Throws store_errc::busy where another collector runs, unless `wait`.
 [[nodiscard]] gc_report collect_garbage(std::string const& base, gc_options const& options,
                                         work_monitor& monitor);
 

@@ -10,8 +10,7 @@ namespace diskdump {
 std::int64_t store_index::begin_collection() {
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-  auto const number =
-      writer_->query_number("SELECT coalesce(max(number), 0) + 1 FROM collections");
+  auto const number = writer_->query_number("SELECT coalesce(max(number), 0) + 1 FROM collections");
   sqlite_statement insert(*writer_, "INSERT INTO collections (number) VALUES (?1)");
   insert.bind(1, number);
   (void)insert.step();

@@ -55,8 +55,8 @@ store_index::reader::reader(index_options const& options)
       commit(*connection, "COMMIT"),
       select(*connection, sql_select_row) {
   if (connection->query_number(sql_count_own_tables) == 2) {
-    condemned = std::make_unique<sqlite_statement>(*connection,
-                                                   "SELECT 1 FROM condemned WHERE hash = ?1");
+    condemned =
+        std::make_unique<sqlite_statement>(*connection, "SELECT 1 FROM condemned WHERE hash = ?1");
   }
 }
 

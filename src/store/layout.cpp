@@ -16,16 +16,17 @@ bool is_hex_pair(std::string_view name) noexcept {
   return name.size() == 2 && digit(name[0]) && digit(name[1]);
 }
 
-std::vector<directory_entry> sorted_entries(file_system& files, std::string const& path) {
-  auto entries = files.list_directory(path);
+std::vector<directory_entry> sorted_entries(file_system& files, std::string const& path,
+                                            listing detail = listing::names) {
+  auto entries = files.list_directory(path, detail);
   std::sort(entries.begin(), entries.end(),
             [](auto const& a, auto const& b) { return a.name < b.name; });
   return entries;
 }
 
 void walk_folder(file_system& files, std::string const& folder, std::string_view expected,
-                 std::function<void(block_file const&)> const& each) {
-  for (auto const& file : sorted_entries(files, folder)) {
+                 listing detail, std::function<void(block_file const&)> const& each) {
+  for (auto const& file : sorted_entries(files, folder, detail)) {
     if (file.kind != entry_kind::file || !file.name.starts_with(expected)) continue;
     if (auto const id = block_of_file(file.name)) each({*id, file.size_bytes, file.inode});
   }
@@ -58,7 +59,7 @@ std::optional<block_id> block_of_file(std::string_view name) {
 }
 
 void walk_block_files(file_system& files, store_layout const& layout, unsigned first, unsigned last,
-                      std::function<void(block_file const&)> const& each,
+                      listing detail, std::function<void(block_file const&)> const& each,
                       folder_filter const& wanted) {
   for (unsigned high = first >> 8; high << 8 < last; ++high) {
     auto const high_name = format("{:02x}", high);
@@ -66,14 +67,9 @@ void walk_block_files(file_system& files, store_layout const& layout, unsigned f
       if (low.kind != entry_kind::directory || !is_hex_pair(low.name)) continue;
       auto const folder = high << 8 | number_of(low.name);
       if (folder < first || folder >= last || (wanted && !wanted(folder))) continue;
-      walk_folder(files, layout.in(high_name + "/" + low.name), high_name + low.name, each);
+      walk_folder(files, layout.in(high_name + "/" + low.name), high_name + low.name, detail, each);
     }
   }
-}
-
-void walk_block_files(file_system& files, store_layout const& layout,
-                      std::function<void(block_file const&)> const& each) {
-  walk_block_files(files, layout, 0, block_folders, each);
 }
 
 }  // namespace diskdump

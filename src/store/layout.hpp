@@ -40,7 +40,7 @@ using folder_filter = std::function<bool(unsigned folder)>;
 
 struct block_file {
   block_id id;
-  std::uint64_t stored_bytes = 0;
+  std::uint64_t stored_bytes = 0;  // with listing::sizes
   std::uint64_t inode = 0;
 };
 
@@ -48,10 +48,7 @@ struct block_file {
 // id and one folder in memory at a time. Files and folders that are none of ours are passed over,
 // and those that are not `wanted`, if that is given.
 void walk_block_files(file_system& files, store_layout const& layout, unsigned first, unsigned last,
-                      std::function<void(block_file const&)> const& each,
+                      listing detail, std::function<void(block_file const&)> const& each,
                       folder_filter const& wanted = {});
-// Of all folders.
-void walk_block_files(file_system& files, store_layout const& layout,
-                      std::function<void(block_file const&)> const& each);
 
 }  // namespace diskdump

@@ -1,5 +1,5 @@
-// What a loose store consists of once it is open: shared by the store itself and by what looks after
-// it (gc, verify, reindex). Internal to src/store.
+// What a loose store consists of once it is open: shared by the store itself and by what looks
+// after it (gc, verify, reindex). Internal to src/store.
 #pragma once
 
 #include <memory>

@@ -137,8 +137,8 @@ void manifest_marks::update(work_monitor& monitor) {
       if (errno == ENOENT) continue;  // deleted meanwhile
       throw disk_error(errno, io_direction::open, "stat", base_ + "/" + path);
     }
-    auto const changed_ns = std::int64_t{status.st_ctim.tv_sec} * 1'000'000'000 +
-                            status.st_ctim.tv_nsec;
+    auto const changed_ns =
+        std::int64_t{status.st_ctim.tv_sec} * 1'000'000'000 + status.st_ctim.tv_nsec;
     auto const size_bytes = static_cast<std::uint64_t>(status.st_size);
     if (!read_.emplace(path, status.st_ino, size_bytes, changed_ns).second) continue;
     fresh.emplace_back(path, size_bytes);

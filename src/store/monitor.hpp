@@ -1,5 +1,5 @@
-// How a long blocking call (gc, verify, reindex) tells how far it is and is told to stop. Written by
-// its threads, read by a progress display; all members from any thread.
+// How a long blocking call (gc, verify, reindex) tells how far it is and is told to stop. Written
+// by its threads, read by a progress display; all members from any thread.
 #pragma once
 
 #include <atomic>

@@ -75,9 +75,10 @@ void open_index(loose_parts& parts, store_open_options const& options) {
   std::uint64_t rebuilt = 0;
   auto const fill = [&](std::function<void(block_id const&, std::uint64_t)> const& row) {
     if (!options.fill_absent_index) return;
-    walk_block_files(*parts.files, parts.layout, [&](block_file const& file) {
-      if (file.stored_bytes > 0) row(file.id, file.stored_bytes);
-    });
+    walk_block_files(*parts.files, parts.layout, 0, block_folders, listing::sizes,
+                     [&](block_file const& file) {
+                       if (file.stored_bytes > 0) row(file.id, file.stored_bytes);
+                     });
     // A row must never be there before its block is.
     if (parts.level == durability::barrier) {
       writing([&] { parts.files->sync(sync_scope::file_system, ""); });

@@ -106,8 +106,10 @@ void reindexer::look_at(upkeep_block const& block) {
     return;
   }
   auto stored_bytes = block.stored_bytes;
-  bool bad = stored_bytes == 0;
-  if (!options_.quick) {
+  bool bad = false;
+  if (options_.quick) {
+    bad = stored_bytes == 0;
+  } else {
     auto const condition = examine_block(*parts_->files, parts_->layout, block.id);
     if (condition.what == block_condition::kind::absent) return;  // just collected
     stored_bytes = condition.stored_bytes;
@@ -156,7 +158,8 @@ reindex_report reindexer::run() {
   report_.rows_before = before.blocks;
   monitor_.enter(options_.quick ? "looking at block files" : "reading blocks", before.blocks,
                  options_.quick ? 0 : before.stored_bytes);
-  for_each_window(*parts_, 0, block_folders, options_.threads, monitor_,
+  auto const detail = options_.quick ? listing::sizes : listing::names;
+  for_each_window(*parts_, 0, block_folders, detail, options_.threads, monitor_,
                   [this](std::vector<upkeep_block>& window) {
                     run_parallel(window.size(), options_.threads, [&](std::size_t i) {
                       if (!monitor_.stop) look_at(window[i]);

@@ -1,6 +1,6 @@
-// Rebuilds the index from the block files, beside running dumps: rows without a whole file go, whole
-// files without a row get one once they are durable. A blocks.db that is no database is moved away
-// first. Blocking.
+// Rebuilds the index from the block files, beside running dumps: rows without a whole file go,
+// whole files without a row get one once they are durable. A blocks.db that is no database is moved
+// away first. Blocking.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct reindex_report {
   bool stopped = false;
 };
 
-[[nodiscard]] reindex_report rebuild_index(std::string const& base,
-                                           reindex_options const& options, work_monitor& monitor);
+[[nodiscard]] reindex_report rebuild_index(std::string const& base, reindex_options const& options,
+                                           work_monitor& monitor);
 
 }  // namespace diskdump

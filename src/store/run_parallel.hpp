@@ -7,9 +7,9 @@
 
 namespace diskdump {
 
-// Calls action(i) for every i below `count`, in about ascending order, on at most `threads` threads,
-// of which the caller's is one. When one call throws, no further i is handed out, and the exception
-// that was thrown first is thrown here after all have ended.
+// Calls action(i) for every i below `count`, in about ascending order, on at most `threads`
+// threads, of which the caller's is one. When one call throws, no further i is handed out, and the
+// exception that was thrown first is thrown here after all have ended.
 void run_parallel(std::size_t count, unsigned threads,
                   std::function<void(std::size_t)> const& action);
 

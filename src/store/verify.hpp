@@ -33,8 +33,8 @@ struct block_damage {
 };
 
 struct damaged_range {
-  std::size_t damage = 0;  // index into verify_report::damages
-  std::string manifest;    // path relative to DIR
+  std::size_t damage = 0;          // index into verify_report::damages
+  std::string manifest;            // path relative to DIR
   std::uint64_t offset_bytes = 0;  // in the image
   std::uint64_t length_bytes = 0;
 };

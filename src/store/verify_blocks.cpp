@@ -33,10 +33,11 @@ void verify_run::check_blocks() {
     });
   };
   auto const end = first_folder_ + folders_;
-  for_each_window(parts_, first_folder_, std::min(end, block_folders), options_.threads, monitor_,
-                  take, filter);
+  for_each_window(parts_, first_folder_, std::min(end, block_folders), listing::names,
+                  options_.threads, monitor_, take, filter);
   if (end > block_folders) {
-    for_each_window(parts_, 0, end - block_folders, options_.threads, monitor_, take, filter);
+    for_each_window(parts_, 0, end - block_folders, listing::names, options_.threads, monitor_,
+                    take, filter);
   }
 }
 

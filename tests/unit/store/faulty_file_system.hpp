@@ -34,8 +34,8 @@ class faulty_file_system final : public file_system {
 
   // What a cut leaves of changes that were not synced; real systems do anything in between.
   enum class cut : std::uint8_t {
-    empties_files,    // names are there, what was written is not: ext4, XFS after a rename
-    undoes_changes,   // neither names nor content, and what was removed is back
+    empties_files,   // names are there, what was written is not: ext4, XFS after a rename
+    undoes_changes,  // neither names nor content, and what was removed is back
   };
   void cut_power(cut how = cut::empties_files) {
     std::lock_guard const lock(mutex_);
@@ -47,7 +47,8 @@ class faulty_file_system final : public file_system {
     } else {
       for (auto const& path : new_names_) std::filesystem::remove(root_ + "/" + path, ignored);
       for (auto const& [path, bytes] : removed_) {
-        std::filesystem::create_directories(std::filesystem::path(root_ + "/" + path).parent_path());
+        std::filesystem::create_directories(
+            std::filesystem::path(root_ + "/" + path).parent_path());
         (void)real_->create_exclusive(path, bytes);
       }
     }
@@ -101,9 +102,9 @@ class faulty_file_system final : public file_system {
     enter(call::mkdir, path);
     real_->make_directories(path);
   }
-  std::vector<directory_entry> list_directory(std::string const& path) override {
+  std::vector<directory_entry> list_directory(std::string const& path, listing detail) override {
     enter(call::list, path);
-    return real_->list_directory(path);
+    return real_->list_directory(path, detail);
   }
   void sync(sync_scope what, std::string const& path) override {
     enter(call::sync, path);

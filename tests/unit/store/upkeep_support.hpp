@@ -45,7 +45,8 @@ inline void check_store(std::string const& base) {
     REQUIRE(sha256(byte_view(raw).first(decompressor.lz4_frame(*frame, raw))) == id);
     return frame->size();
   };
-  store->list([&](stored_block const& block) { CHECK(check_block(block.id) == block.stored_bytes); });
+  store->list(
+      [&](stored_block const& block) { CHECK(check_block(block.id) == block.stored_bytes); });
   auto const damaged = [](std::string const& path, error const& failure) {
     FAIL(path << ": " << failure.what());
   };
