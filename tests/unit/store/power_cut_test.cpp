@@ -1,0 +1,76 @@
+// The power is cut at every write of a dump: its blocks, the barrier, its manifest. Collections are
+// in gc_test.cpp, prunes in prune_test.cpp.
+#include "faulty_file_system.hpp"
+#include "store/gc.hpp"
+#include "store/lease.hpp"
+#include "upkeep_support.hpp"
+
+namespace diskdump {
+
+namespace {
+
+using cut = faulty_file_system::cut;
+
+// What a dump does with the store, in its order.
+std::string dump(std::string const& base, std::string const& name,
+                 std::vector<std::uint64_t> const& numbers, file_system* files) {
+  auto const store = open_test_store(base, {.create_block_bytes = 4096, .files = files});
+  dump_lease const lease(base, name);
+  clock_source::wall const day{std::chrono::seconds(1776996000)};
+  manifest_header header;
+  header.source = "host:/dev/" + name;
+  header.date = iso_time(day);
+  header.geometry = {numbers.size() * 4096, 4096};
+  manifest_writer writer(base, name, header, files);
+  for (auto const number : numbers) {
+    auto const block = make_block(number);
+    if (!holds(*store, block.id)) (void)store->put(block.id, block.frame);
+    writer.add(block.id);
+  }
+  store->barrier();
+  return writer.publish(day);
+}
+
+}  // namespace
+
+TEST_SUITE("power_cut") {
+  TEST_CASE(
+      "at every write of a dump, what is there afterwards restores and the next dump succeeds") {
+    for (auto const how : {cut::empties_files, cut::undoes_changes}) {
+      bool reached_end = false;
+      std::uint64_t cuts = 0;
+      for (std::uint64_t at = 1; !reached_end; ++at) {
+        test_folder const folder;
+        (void)dump(folder.path(), "before", {1, 2, 3}, nullptr);
+        bool published = false;
+        {
+          faulty_file_system files(folder.path());
+          files.fail_at(at, true);
+          try {
+            (void)dump(folder.path(), "during", {2, 3, 4, 5, 6}, &files);
+            published = true;
+          } catch (error const&) {
+          }
+          reached_end = !files.has_failed();
+          files.cut_power(how);
+        }
+        cuts += reached_end ? 0 : 1;
+        check_store(folder.path());
+        // A dump that said it was done is there.
+        if (published) CHECK(std::filesystem::exists(folder / "2026/04/24/during.manifest"));
+        (void)dump(folder.path(), "after", {4, 5, 6, 7}, nullptr);
+        check_store(folder.path());
+        work_monitor monitor;
+        (void)collect_garbage(folder.path(), {}, monitor);
+        check_store(folder.path());
+        CHECK(blocks_of(folder.path()) == 7);
+        // Nothing temporary is left by the one that was cut off.
+        auto const tmp = folder / ".blockstore/tmp";
+        CHECK(std::filesystem::is_empty(tmp));
+      }
+      CHECK(cuts > 20);
+    }
+  }
+}
+
+}  // namespace diskdump
