@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "faulty_file_system.hpp"
+#include "store/index.hpp"
 #include "store/lease.hpp"
 #include "store/lock_file.hpp"
 #include "store/manifest.hpp"
@@ -212,6 +213,29 @@ TEST_SUITE("gc") {
     CHECK(failure.path() == folder / path);
     CHECK(open_test_store(folder.path())->stats().blocks == 3);
     CHECK(has_file(folder.path(), 2));
+  }
+
+  TEST_CASE("a manifest whose very first line is damaged stops it as well") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    auto const path = publish_image(folder.path(), "image", {0});
+    auto text = read_text(folder / path);
+    text[3] = 'X';
+    write_text(folder / path, text);
+    CHECK(thrown_by([&] { (void)collect(folder.path()); }).code() == store_errc::damaged_manifest);
+    CHECK(has_file(folder.path(), 0));
+  }
+
+  TEST_CASE("a file that got its row since it was seen without one is not condemned as a stray") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    std::uint64_t rebuilt = 0;
+    store_index index(
+        {.path = folder / ".blockstore/blocks.db", .wait_max = std::chrono::milliseconds(100)}, {},
+        rebuilt);
+    stored_block const seen{make_block(0).id, 1};
+    CHECK(index.condemn_strays(index.begin_collection(), std::span(&seen, 1)).blocks == 0);
+    CHECK(index.collections().empty());
   }
 
   TEST_CASE("one collects at a time") {

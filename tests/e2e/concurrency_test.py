@@ -1,0 +1,89 @@
+"""Several dumps, imports, collections, verifications and prunes at once on one store, while manifests are
+being removed: nothing is lost."""
+
+import os
+import random
+import subprocess
+import threading
+import time
+
+import upkeep
+from fixture import SANITIZED, TRIMMED, cases
+
+SECONDS = 15 if SANITIZED or TRIMMED else 60
+SEED = int(os.environ.get("DISKDUMP_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+class Together(upkeep.UpkeepScenario):
+    def worker(self, seed, choose, end, runs, failures):
+        pick = random.Random(seed)
+        while time.monotonic() < end and not failures:
+            words = choose(pick)
+            process = self.start_words(words)
+            stdout, stderr = process.communicate(timeout=120)
+            if process.returncode != 0:
+                failures.append(f"{words} ended with {process.returncode}:\n"
+                                f"{stdout.decode(errors='replace')[-3000:]}"
+                                f"{stderr.decode(errors='replace')[-3000:]}")
+            runs.append(words[0])
+
+    def remover(self, seed, end):
+        pick = random.Random(seed)
+        while time.monotonic() < end:
+            time.sleep(pick.random() * 0.5)
+            manifests = self.manifests()
+            if len(manifests) > 6:
+                os.unlink(os.path.join(self.store, pick.choice(manifests)))
+
+    def reader(self, seed, end, runs, failures):
+        """Restores whatever there is; a manifest may go before it is opened."""
+        pick = random.Random(seed)
+        while time.monotonic() < end and not failures:
+            manifests = self.manifests()
+            if not manifests:
+                time.sleep(0.05)
+                continue
+            manifest = pick.choice(manifests)
+            path = os.path.join(self.store, manifest)
+            done = subprocess.run(self.diskdump.command("restore", manifest, json_events=False),
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  env=self.diskdump.env, cwd=self.folder, check=False, timeout=60)
+            text = done.stderr.decode(errors="replace")
+            if done.returncode == 0:
+                if upkeep.hashlib.sha256(done.stdout).hexdigest() != self.expected_of(manifest):
+                    failures.append(f"{manifest} restored other bytes")
+            elif os.path.exists(path) or "no such manifest" not in text:
+                failures.append(f"restore {manifest}: {text}")
+            runs.append("restore")
+
+    def test_a_minute_of_everything_at_once(self):
+        print(f"seed {SEED} (DISKDUMP_TEST_SEED repeats it)", flush=True)
+        end = time.monotonic() + SECONDS
+        runs, failures = [], []
+        dump = lambda pick: self.dump_words(pick.randrange(self.images_count))
+        importing = lambda pick: self.import_words(pick.randrange(self.images_count))
+        collect = lambda pick: ["gc", "--wait"]
+        prune = lambda pick: ["prune", "--wait", "--keep-last", pick.choice([1, 2])]
+        check = lambda pick: pick.choice([["verify"], ["verify", "--sample", "30%"], ["reindex"]])
+        self.diskdump.run(*self.dump_words(0))
+        threads = [threading.Thread(target=self.worker, args=(SEED + n, choose, end, runs, failures))
+                   for n, choose in enumerate([dump, dump, importing, collect, prune, check])]
+        threads.append(threading.Thread(target=self.remover, args=(SEED + 90, end)))
+        threads.append(threading.Thread(target=self.reader, args=(SEED + 91, end, runs, failures)))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print({verb: runs.count(verb) for verb in sorted(set(runs))}, flush=True)
+        self.assertEqual(failures, [])
+        self.assert_all_manifests_restore()
+        self.diskdump.run("verify")
+        self.diskdump.run("gc")
+        self.assert_all_manifests_restore()
+        self.assert_store_is_clean()
+        for verb in ("dump", "import", "gc", "prune", "restore"):
+            self.assertIn(verb, runs)
+
+
+if __name__ == "__main__":
+    cases.main()
