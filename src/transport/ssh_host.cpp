@@ -1,8 +1,8 @@
 #include "transport/ssh_host.hpp"
 
+#include "async/timeout.hpp"
 #include "base/assert.hpp"
 #include "base/limits.hpp"
-#include "transport/deadline.hpp"
 #include "transport/sftp_upload.hpp"
 
 namespace diskdump {
@@ -66,7 +66,7 @@ class ssh_stream final : public stream {
     exit_report report;
     try {
       auto const end =
-          co_await within(session_->context().timers, limits::close_wait_max, finish());
+          co_await with_timeout(session_->context().timers, limits::close_wait_max, finish());
       report.status = end.status;
       report.signal = end.signal;
     } catch (error const& e) {
@@ -135,7 +135,7 @@ class ssh_host final : public remote_host {
 
   task<> close() override {
     try {
-      co_await within(session_->context().timers, limits::close_wait_max, goodbye());
+      co_await with_timeout(session_->context().timers, limits::close_wait_max, goodbye());
     } catch (error const&) {
       // It was lost or does not take the message: the end is the same.
     }
