@@ -193,9 +193,9 @@ TEST_SUITE("serial_queue") {
     int count = 0;
     bool in_order = true;
     {
+      asio::io_context loop;  // the last function's post() may still be under way when it ends
       worker_pool pool(4);
       serial_queue queue(pool);
-      asio::io_context loop;
       auto work = asio::make_work_guard(loop);
       for (int i = 0; i < 10'000; ++i) {
         queue.post([&, i] {
