@@ -23,8 +23,13 @@ class ssh_stream final : public stream {
   task<std::size_t> read(byte_span to) override {
     DISKDUMP_ASSERT(!to.empty() && channel_ != nullptr);
     auto* const channel = channel_;
-    auto const n = co_await session_->drive(
-        [channel, to](ssh_machine& machine) { return machine.read(*channel, to); });
+    std::size_t n = 0;
+    try {
+      n = co_await session_->drive(
+          [channel, to](ssh_machine& machine) { return machine.read(*channel, to); });
+    } catch (ssh_failure const& failed) {
+      throw channel_lost(failed.what());
+    }
     count(n);
     co_return n;
   }
@@ -40,9 +45,7 @@ class ssh_stream final : public stream {
         n = co_await session_->drive(
             [channel, part](ssh_machine& machine) { return machine.write(*channel, part); });
       } catch (ssh_failure const& failed) {
-        throw error(transport_errc::connection_lost, severity::transient)
-            .host(session_->host())
-            .cause(std::string("the program reads no further: ") + failed.what());
+        throw channel_lost(std::string("the program reads no further: ") + failed.what());
       }
       count(n);
       bytes = bytes.subspan(n);
@@ -94,6 +97,12 @@ class ssh_stream final : public stream {
     co_await write_eof();
     co_return co_await session_->drive(
         [channel](ssh_machine& machine) { return machine.finish(*channel); });
+  }
+  // The channel is of no use any more; the session may well be.
+  [[nodiscard]] error channel_lost(std::string_view cause) const {
+    return error(transport_errc::connection_lost, severity::transient)
+        .host(session_->host())
+        .cause(printable(cause));
   }
   void count(std::size_t bytes) noexcept {
     payload_bytes_ += bytes;
