@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/ioprio.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -36,6 +37,11 @@ void set_signal(int number, void (*action)(int)) {
 }  // namespace
 
 serve_descriptors take_over_process() {
+#ifdef M_ARENA_MAX
+  // glibc would give each thread a heap of its own that keeps what was freed. Workers allocate when
+  // they first compress and hardly ever again, so that they do not meet at the one lock.
+  ::mallopt(M_ARENA_MAX, 1);
+#endif
   set_signal(SIGPIPE, SIG_IGN);
   for (int const number : {SIGHUP, SIGTERM, SIGALRM}) set_signal(number, SIG_DFL);
   sigset_t none;

@@ -13,7 +13,8 @@ struct serve_descriptors {
 
 // Moves stdin and stdout to private descriptors, so that whatever is printed to stdout comes out on
 // stderr; widens the pipes; ignores SIGPIPE, and lets SIGHUP and SIGTERM end the process also where
-// they came in ignored; no core files, which would hold the source's content. Throws `error`.
+// they came in ignored; no core files, which would hold the source's content; one heap for all
+// threads. Throws `error`.
 [[nodiscard]] serve_descriptors take_over_process();
 
 // Idle I/O class and the lowest CPU priority for this thread and those it starts later. What is

@@ -12,7 +12,8 @@
 namespace diskdump {
 
 unsigned send_lanes(unsigned threads, std::uint32_t block_bytes) noexcept {
-  auto const fitting = limits::compress_scratch_bytes_max / block_bytes;
+  auto const each = lz4_frame_bytes_max(block_bytes) + limits::compressor_state_bytes;
+  auto const fitting = limits::compress_memory_bytes_max / each;
   return static_cast<unsigned>(std::clamp<std::size_t>(fitting, 1, threads + 1));
 }
 

@@ -13,7 +13,8 @@
 namespace diskdump {
 
 // How many lanes compress and send at the same time: one more than there are threads, so that a
-// worker has work while a lane writes, as far as their scratch memory fits its bound.
+// worker has work while a lane writes, as far as their compressors and scratch fit
+// limits::compress_memory_bytes_max; at least one.
 [[nodiscard]] unsigned send_lanes(unsigned threads, std::uint32_t block_bytes) noexcept;
 
 // Completes when `held` is closed and empty and every needed block is written, resuming on the

@@ -143,9 +143,8 @@ bool is_abort_of_peer(std::exception_ptr failure) noexcept {
   }
 }
 
-task<> serve_one(dump_state& dump, session_nonce nonce, int& status) {
-  scope writer(dump.executor);
-  writer.spawn(write_out(dump));
+// Everything but the writing; how it went is in `status`.
+task<> converse(dump_state& dump, session_nonce nonce, int& status) {
   std::exception_ptr failure;
   try {
     co_await work(dump, nonce);
@@ -164,7 +163,14 @@ task<> serve_one(dump_state& dump, session_nonce nonce, int& status) {
     die_after(limits::abort_write_timeout);
   }
   dump.out.finish();
-  co_await writer.join();
+}
+
+// The writer is not one of the stages: it goes on after they have failed, to say why.
+task<> serve_one(dump_state& dump, session_nonce nonce, int& status) {
+  co_await with_scope([&](scope& both) {
+    both.spawn(write_out(dump));
+    both.spawn(converse(dump, nonce, status));
+  });
 }
 
 }  // namespace

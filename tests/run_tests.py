@@ -28,6 +28,8 @@ SANITIZER_SLOWDOWN = 5
 # What a failing test shows of its output, from the end.
 OUTPUT_TAIL_CHARS = 20000
 
+LEAKS_OF_LIBRARIES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")
+
 DOCTEST_SUMMARY = re.compile(
     r"^\[doctest\] test cases:\s*(\d+)\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed\s*\|\s*(\d+) skipped",
     re.M)
@@ -140,7 +142,11 @@ def run_folder(build_dir, suites, jobs, long):
     tests = [t for t in introspect(build_dir, "tests") if suite_of(t) & suites]
     env = dict(os.environ)
     # The first report ends the program, with a status that no test expects.
-    env["ASAN_OPTIONS"] = "exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1"
+    # Stacks are unwound in full, so that lsan.supp can name functions above those of a library that
+    # was built without frame pointers; it takes no time that can be measured.
+    env["ASAN_OPTIONS"] = ("exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1:"
+                           "fast_unwind_on_malloc=0")
+    env["LSAN_OPTIONS"] = f"suppressions={LEAKS_OF_LIBRARIES}:print_suppressions=0"
     env["UBSAN_OPTIONS"] = "halt_on_error=1:print_stacktrace=1:exitcode=99"
     env["TSAN_OPTIONS"] = "halt_on_error=1:second_deadlock_stack=1:exitcode=99"
     env["DISKDUMP_TEST_BUILD"] = os.path.abspath(build_dir)

@@ -54,4 +54,9 @@ template <class T>
   if constexpr (!std::is_void_v<T>) co_return std::move(*result);
 }
 
+// Whether `failure` says that a time ran out: the caller turns it into a code of its own.
+[[nodiscard]] inline bool is_timeout(error const& failure) noexcept {
+  return failure.code() == async_errc::timed_out;
+}
+
 }  // namespace diskdump

@@ -57,9 +57,15 @@ inline constexpr std::size_t reads_in_flight_max = 8;
 inline constexpr std::size_t digest_groups_in_flight_max = 4;
 inline constexpr std::size_t read_buffers_max = 64;  // blocks of one request
 inline constexpr std::size_t sector_bytes_min = 512;
-// Worker threads compress into scratch of their own before a block goes back to its slot: at most
-// so much for all of them, but one block where blocks are larger.
-inline constexpr std::size_t compress_scratch_bytes_max = 6 * MiB;
+// A lane that compresses has scratch for one block, and keeps what its compressors took: zlib at
+// level 1 268 KiB, LZ4 with linked blocks 16 + 128 KiB, and what malloc adds.
+inline constexpr std::size_t compressor_state_bytes = 416 * KiB;
+// All lanes together, but one lane with one block's scratch where blocks are larger.
+inline constexpr std::size_t compress_memory_bytes_max = 6 * MiB;
+// Everything else beside the batch: 64 threads, each 20 KiB of stack and of what the C library
+// keeps for it (1.3 MiB), 100 bytes a block of the batch (6.3 MiB for 65536 blocks), announcements
+// and input (0.1 MiB), the program (1.5 MiB).
+inline constexpr std::size_t agent_overhead_bytes_max = 10 * MiB;
 inline constexpr std::size_t compress_hop_bytes = 256 * KiB;   // handed to a worker at a time
 inline constexpr std::size_t worker_hop_bytes_min = 64 * KiB;  // less is not worth the way
 inline constexpr std::size_t control_output_bytes_max = 64 * KiB;

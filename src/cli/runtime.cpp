@@ -41,6 +41,8 @@ runtime::runtime(global_options const& options)
       }) {
   // A connection that breaks is an error of that target, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
+  // So is a file that may grow no further (ulimit -f): EFBIG, with the file's name.
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 void runtime::watch_signals(asio::signal_set& signals, asio::cancellation_signal& cancel) {

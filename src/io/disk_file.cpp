@@ -61,6 +61,13 @@ void disk_file::check_write(std::uint64_t offset_bytes, std::uint64_t length_byt
   }
 }
 
+// Short reads happen in the middle of a file as well (signals, page cache); with O_DIRECT one that
+// ends off the alignment is the end.
+bool disk_file::is_read_to_end(std::uint64_t offset_bytes, std::size_t done_bytes) const {
+  return done_bytes % properties.alignment_bytes != 0 ||
+         offset_bytes + done_bytes == properties.size_bytes;
+}
+
 data_range disk_file::next_data(std::uint64_t offset_bytes) const {
   auto const size_bytes = properties.size_bytes;
   if (offset_bytes >= size_bytes) return {offset_bytes, 0};

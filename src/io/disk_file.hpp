@@ -1,5 +1,6 @@
-// The opened descriptor below the uring and posix disks, and what both do alike: checks, holes,
-// zeroing, syncing. Owned by its disk; the blocking calls may be made on any thread.
+// The opened descriptor below a disk, with what needs no engine: checks, holes, zeroing, syncing.
+// Owned by its disk; the blocking calls may be made on any thread. And the two engines, which only
+// move bytes.
 #pragma once
 
 #include <sys/uio.h>
@@ -20,12 +21,16 @@ namespace diskdump {
 struct disk_file {
   unique_fd fd;
   std::string path;
-  disk_properties properties;  // without the engine
+  disk_properties properties;  // the engine is set by the disk
 
   // REQUIRES (asserted): at most limits::disk_buffers_max buffers; alignment as in properties.
   void check_read(std::uint64_t offset_bytes, std::span<byte_span const> buffers) const;
   // Throws out_of_range beyond the end, read_only where it was opened for reading.
   void check_write(std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
+
+  // Whether a read at `offset_bytes` that has brought `done_bytes` of what it was asked for is at
+  // the end of the source, as far as can be told without asking for more.
+  [[nodiscard]] bool is_read_to_end(std::uint64_t offset_bytes, std::size_t done_bytes) const;
 
   [[nodiscard]] data_range next_data(std::uint64_t offset_bytes) const;
   [[nodiscard]] bool write_zeros(std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
@@ -41,14 +46,23 @@ struct disk_file {
 // As create_file_disk(), blocking.
 [[nodiscard]] disk_file create_disk_file(std::string const& path, std::uint64_t size_bytes);
 
-// The two engines. make_uring_disk() throws ring_failed where no ring can be had; `file` is then
-// untouched.
-[[nodiscard]] std::unique_ptr<disk> make_uring_disk(asio::any_io_executor executor,
-                                                    worker_pool& blocking_pool, disk_file& file,
-                                                    std::uint32_t queue_depth);
-[[nodiscard]] std::unique_ptr<disk> make_posix_disk(worker_pool& blocking_pool, disk_file file,
-                                                    std::uint32_t queue_depth,
-                                                    asio::any_io_executor executor);
+// What the engines do differently. The calls are those of `disk`, with the file of the disk that
+// owns the engine.
+class disk_transfer {
+ public:
+  virtual ~disk_transfer() = default;
+  [[nodiscard]] virtual disk_engine engine() const noexcept = 0;
+  [[nodiscard]] virtual task<std::size_t> read(disk_file const& file, std::uint64_t offset_bytes,
+                                               std::span<byte_span const> buffers) = 0;
+  [[nodiscard]] virtual task<> write(disk_file const& file, std::uint64_t offset_bytes,
+                                     byte_view bytes) = 0;
+};
+// Throws ring_failed where no ring can be had.
+[[nodiscard]] std::unique_ptr<disk_transfer> make_uring_transfer(asio::any_io_executor executor,
+                                                                 std::uint32_t queue_depth);
+[[nodiscard]] std::unique_ptr<disk_transfer> make_posix_transfer(asio::any_io_executor executor,
+                                                                 worker_pool& blocking_pool,
+                                                                 std::uint32_t queue_depth);
 
 // Walks a list of buffers as parts of them are filled.
 class buffer_cursor {

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "async/scope.hpp"
 #include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
@@ -45,6 +46,38 @@ error did_not_start(exit_report const& report, std::string_view noise, bool sudo
   return e;
 }
 
+// Gives a program its stdin. One that ends without reading it all is no lost connection: what it
+// says, or its end, tells why.
+task<> feed(stream& to, byte_view input, bool whole) {
+  try {
+    co_await to.write(input);
+    if (whole) co_await to.write_eof();
+  } catch (error const& e) {
+    if (!(e.code() == transport_errc::connection_lost)) throw;
+  }
+}
+
+// Completes when the report is whole (`reported`), or at the end of stdout.
+task<> read_report(stream& from, report_parser& parser, bool& reported) {
+  byte_vector buffer(limits::launch_report_bytes_max);
+  while (!reported) {
+    auto const n = co_await from.read(byte_span(buffer));
+    if (n == 0) co_return;
+    reported = parser.feed(byte_view(buffer).first(n));
+  }
+}
+
+// Both at the same time. Completes when all is written that the program takes, and its report is
+// read; false where stdout ended before the report did.
+task<bool> converse(stream& with, byte_view input, bool whole, report_parser& parser) {
+  bool reported = false;
+  co_await with_scope([&](scope& both) {
+    if (!input.empty()) both.spawn(feed(with, input, whole));
+    both.spawn(read_report(with, parser, reported));
+  });
+  co_return reported;
+}
+
 // One command of the deployment and its report; the stream goes on behind it where it runs an
 // agent.
 struct exchange {
@@ -82,16 +115,11 @@ class deployment {
 task<exchange> deployment::ask(std::string command, byte_view input, std::size_t window_bytes) {
   exchange e;
   e.io = co_await host_.exec(std::move(command), window_bytes);
-  if (!input.empty()) co_await e.io->write(input);
   report_parser parser(launch_.nonce_hex);
-  byte_vector buffer(limits::launch_report_bytes_max);
-  for (;;) {
-    auto const n = co_await e.io->read(byte_span(buffer));
-    if (n == 0) {
-      auto const report = co_await e.io->close();
-      throw did_not_start(report, parser.noise(), launch_.sudo);
-    }
-    if (parser.feed(byte_view(buffer).first(n))) break;
+  bool const reported = co_await converse(*e.io, input, false, parser);
+  if (!reported) {
+    auto const report = co_await e.io->close();
+    throw did_not_start(report, parser.noise(), launch_.sudo);
   }
   e.report = parser.report();
   e.rest.assign(parser.rest().begin(), parser.rest().end());
@@ -128,14 +156,8 @@ task<bool> deployment::upload(agent_binary const& binary, usable_directory const
     log_.debug(format("file transfer failed, sending the agent through a command: {}", e.what()));
   }
   auto e = co_await host_.exec(receive_command(launch_.nonce_hex, as), launch_.window_bytes);
-  co_await e->write(binary.content);
-  co_await e->write_eof();
   report_parser parser(launch_.nonce_hex);
-  byte_vector buffer(limits::launch_report_bytes_max);
-  for (;;) {
-    auto const n = co_await e->read(byte_span(buffer));
-    if (n == 0 || parser.feed(byte_view(buffer).first(n))) break;
-  }
+  static_cast<void>(co_await converse(*e, binary.content, true, parser));
   auto const report = co_await e->close();
   if (!parser.report().received) {
     refused_.push_back(format("{}: {}", where.path, printable(report.stderr_tail, 256)));

@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <random>
 
+#include "async/timeout.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
-#include "transport/deadline.hpp"
 #include "transport/process_stream.hpp"
 #include "transport/ssh_config.hpp"
 
@@ -98,7 +98,7 @@ class openssh_stream final : public stream {
   task<> check_end() {
     std::optional<child_end> end;
     try {
-      end = co_await within(timers_, limits::close_wait_max, io_->wait_end());
+      end = co_await with_timeout(timers_, limits::close_wait_max, io_->wait_end());
     } catch (error const& e) {
       if (!is_timeout(e)) throw;
       co_return;  // stdout was closed, and the program runs on
@@ -107,7 +107,8 @@ class openssh_stream final : public stream {
     try {
       // The client that shares the connection learns of its loss a moment before the one that has
       // it.
-      static_cast<void>(co_await within(timers_, limits::master_end_wait_max, master_->wait_end()));
+      static_cast<void>(
+          co_await with_timeout(timers_, limits::master_end_wait_max, master_->wait_end()));
     } catch (error const& e) {
       if (!is_timeout(e)) throw;
       co_return;  // the connection stands: 255 is the command's own status

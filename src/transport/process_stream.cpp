@@ -4,10 +4,10 @@
 
 #include <array>
 
+#include "async/timeout.hpp"
 #include "base/assert.hpp"
 #include "base/limits.hpp"
 #include "transport/connect.hpp"
-#include "transport/deadline.hpp"
 #include "transport/tail_buffer.hpp"
 
 namespace diskdump {
@@ -127,7 +127,7 @@ task<exit_report> process_stream::close() {
   if (!state->child.poll() || state->child.output().is_open()) {
     bool in_time = true;
     try {
-      co_await within(timers_, limits::close_wait_max, finish(state->child));
+      co_await with_timeout(timers_, limits::close_wait_max, finish(state->child));
     } catch (error const& e) {
       if (!is_timeout(e)) throw;
       in_time = false;
@@ -136,7 +136,7 @@ task<exit_report> process_stream::close() {
     if (!in_time && !state->child.poll()) {
       state->child.kill();
       try {
-        co_await within(timers_, limits::close_wait_max, state->child.wait());
+        co_await with_timeout(timers_, limits::close_wait_max, state->child.wait());
       } catch (error const& e) {
         if (!is_timeout(e)) throw;
       }

@@ -1,8 +1,8 @@
 #include <unistd.h>
 
+#include "async/timeout.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
-#include "transport/deadline.hpp"
 #include "transport/identity_file.hpp"
 #include "transport/ssh_connect.hpp"
 
@@ -43,8 +43,9 @@ class authentication {
   template <class F>
   task<typename std::invoke_result_t<F&, ssh_machine&>::value_type> step(F fn) {
     try {
-      co_return co_await within(session_->context().timers, limits::silence_timeout_max,
-                                session_->drive(std::move(fn), ssh_session::runner::blocking));
+      co_return co_await with_timeout(
+          session_->context().timers, limits::silence_timeout_max,
+          session_->drive(std::move(fn), ssh_session::runner::blocking));
     } catch (error const& e) {
       if (!is_timeout(e)) throw;
       throw error(transport_errc::connection_lost, severity::transient)

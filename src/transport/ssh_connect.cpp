@@ -3,9 +3,9 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include "async/timeout.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
-#include "transport/deadline.hpp"
 #include "transport/known_hosts.hpp"
 #include "transport/ssh_host.hpp"
 
@@ -81,7 +81,7 @@ task<tcp::socket> connect_socket(connect_context context, ssh_settings settings)
     tcp::socket socket(context.executor);
     std::string failed;
     try {
-      co_await within(context.timers, each, connect_one(socket, endpoint));
+      co_await with_timeout(context.timers, each, connect_one(socket, endpoint));
     } catch (error const& e) {
       if (!is_timeout(e)) throw;
       failed = "timed out";
@@ -191,7 +191,7 @@ task<public_key> shake_hands(std::shared_ptr<ssh_session> session, ssh_settings 
                              std::vector<std::string> types) {
   auto& context = session->context();
   try {
-    co_return co_await within(
+    co_return co_await with_timeout(
         context.timers, settings.connect_timeout,
         session->drive([types = std::move(types), first = true](ssh_machine& machine) mutable {
           if (std::exchange(first, false)) machine.prefer_host_keys(types);

@@ -1,8 +1,8 @@
 #include "transport/ssh_host.hpp"
 
+#include "async/timeout.hpp"
 #include "base/assert.hpp"
 #include "base/limits.hpp"
-#include "transport/deadline.hpp"
 #include "transport/sftp_upload.hpp"
 
 namespace diskdump {
@@ -23,8 +23,13 @@ class ssh_stream final : public stream {
   task<std::size_t> read(byte_span to) override {
     DISKDUMP_ASSERT(!to.empty() && channel_ != nullptr);
     auto* const channel = channel_;
-    auto const n = co_await session_->drive(
-        [channel, to](ssh_machine& machine) { return machine.read(*channel, to); });
+    std::size_t n = 0;
+    try {
+      n = co_await session_->drive(
+          [channel, to](ssh_machine& machine) { return machine.read(*channel, to); });
+    } catch (ssh_failure const& failed) {
+      throw channel_lost(failed.what());
+    }
     count(n);
     co_return n;
   }
@@ -40,9 +45,7 @@ class ssh_stream final : public stream {
         n = co_await session_->drive(
             [channel, part](ssh_machine& machine) { return machine.write(*channel, part); });
       } catch (ssh_failure const& failed) {
-        throw error(transport_errc::connection_lost, severity::transient)
-            .host(session_->host())
-            .cause(std::string("the program reads no further: ") + failed.what());
+        throw channel_lost(std::string("the program reads no further: ") + failed.what());
       }
       count(n);
       bytes = bytes.subspan(n);
@@ -66,7 +69,7 @@ class ssh_stream final : public stream {
     exit_report report;
     try {
       auto const end =
-          co_await within(session_->context().timers, limits::close_wait_max, finish());
+          co_await with_timeout(session_->context().timers, limits::close_wait_max, finish());
       report.status = end.status;
       report.signal = end.signal;
     } catch (error const& e) {
@@ -94,6 +97,12 @@ class ssh_stream final : public stream {
     co_await write_eof();
     co_return co_await session_->drive(
         [channel](ssh_machine& machine) { return machine.finish(*channel); });
+  }
+  // The channel is of no use any more; the session may well be.
+  [[nodiscard]] error channel_lost(std::string_view cause) const {
+    return error(transport_errc::connection_lost, severity::transient)
+        .host(session_->host())
+        .cause(printable(cause));
   }
   void count(std::size_t bytes) noexcept {
     payload_bytes_ += bytes;
@@ -135,7 +144,7 @@ class ssh_host final : public remote_host {
 
   task<> close() override {
     try {
-      co_await within(session_->context().timers, limits::close_wait_max, goodbye());
+      co_await with_timeout(session_->context().timers, limits::close_wait_max, goodbye());
     } catch (error const&) {
       // It was lost or does not take the message: the end is the same.
     }

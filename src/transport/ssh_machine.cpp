@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -60,13 +61,21 @@ bool ends_session(int code) noexcept {
 // How often one call may ask for input that cannot come any more.
 constexpr unsigned asked_after_end_max = 100;
 
-// Strong ciphers and MACs only, the fastest of libssh2 first; names that this build lacks are left
-// out by libssh2 itself.
-constexpr char const* ciphers =
-    "chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr,aes192-ctr,"
-    "aes128-gcm@openssh.com,aes256-gcm@openssh.com";
-constexpr char const* macs =
-    "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
+// Strong ciphers and MACs only, the fastest of libssh2 first.
+constexpr std::string_view ciphers[] = {
+    "chacha20-poly1305@openssh.com",
+    "aes128-ctr",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+};
+constexpr std::string_view macs[] = {
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+};
 
 // The signature methods that go with a key type of known_hosts.
 std::vector<std::string> methods_of(std::string const& type) {
@@ -75,21 +84,37 @@ std::vector<std::string> methods_of(std::string const& type) {
   return {"rsa-sha2-512", "rsa-sha2-256"};
 }
 
-std::vector<std::string> supported_host_key_methods() {
-  initialise_once();
+bool contains(std::vector<std::string> const& all, std::string_view one) {
+  return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+std::vector<std::string> supported_methods(LIBSSH2_SESSION* session, int which) {
   std::vector<std::string> found;
-  auto* const session = ::libssh2_session_init_ex(nullptr, nullptr, nullptr, nullptr);
-  if (session == nullptr) throw std::bad_alloc();
   char const** names = nullptr;
-  int const count = ::libssh2_session_supported_algs(session, LIBSSH2_METHOD_HOSTKEY, &names);
+  int const count = ::libssh2_session_supported_algs(session, which, &names);
   for (int i = 0; i < count; ++i) found.emplace_back(names[i]);
   if (names != nullptr) ::libssh2_free(session, names);
+  return found;
+}
+
+std::vector<std::string> supported_host_key_methods() {
+  initialise_once();
+  auto* const session = ::libssh2_session_init_ex(nullptr, nullptr, nullptr, nullptr);
+  if (session == nullptr) throw std::bad_alloc();
+  auto found = supported_methods(session, LIBSSH2_METHOD_HOSTKEY);
   ::libssh2_session_free(session);
   return found;
 }
 
-bool contains(std::vector<std::string> const& all, std::string_view one) {
-  return std::find(all.begin(), all.end(), one) != all.end();
+// libssh2 is told only of what this build of it has: 1.10 leaves out other names by itself, with a
+// memcpy onto an overlapping range.
+void prefer(LIBSSH2_SESSION* session, int which, std::span<std::string_view const> wanted) {
+  auto const supported = supported_methods(session, which);
+  std::string list;
+  for (auto const name : wanted) {
+    if (contains(supported, name)) list.append(list.empty() ? "" : ",").append(name);
+  }
+  ::libssh2_session_method_pref(session, which, list.c_str());
 }
 
 }  // namespace
@@ -150,10 +175,10 @@ ssh_machine::state::state() {
 #endif
   ::libssh2_session_set_blocking(session, 0);
   for (int const which : {LIBSSH2_METHOD_CRYPT_CS, LIBSSH2_METHOD_CRYPT_SC}) {
-    ::libssh2_session_method_pref(session, which, ciphers);
+    prefer(session, which, ciphers);
   }
   for (int const which : {LIBSSH2_METHOD_MAC_CS, LIBSSH2_METHOD_MAC_SC}) {
-    ::libssh2_session_method_pref(session, which, macs);
+    prefer(session, which, macs);
   }
 }
 
@@ -216,11 +241,12 @@ void ssh_machine::prefer_host_keys(std::vector<std::string> const& types) {
   for (auto& type : host_key_types()) {
     if (!contains(wanted, type)) wanted.push_back(std::move(type));
   }
-  std::string list;
+  std::vector<std::string> methods;
   for (auto const& type : wanted) {
-    for (auto const& method : methods_of(type)) list += (list.empty() ? "" : ",") + method;
+    for (auto& method : methods_of(type)) methods.push_back(std::move(method));
   }
-  ::libssh2_session_method_pref(state_->session, LIBSSH2_METHOD_HOSTKEY, list.c_str());
+  prefer(state_->session, LIBSSH2_METHOD_HOSTKEY,
+         std::vector<std::string_view>(methods.begin(), methods.end()));
 }
 
 std::optional<done> ssh_machine::handshake() {

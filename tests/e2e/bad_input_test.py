@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 import unittest
 
 import images
@@ -274,6 +275,29 @@ class Stores(BadInput):
         self.assert_store_is_tidy()
         self.diskdump.restore("fits", self.path("restored"))
         self.assert_same_content(self.image, self.path("restored"))
+
+    def test_a_limit_on_the_size_of_files(self):
+        def limited(kib):
+            # Units of 512 bytes, as POSIX has it.
+            return Diskdump(self, prefix=["sh", "-c", f'ulimit -f {2 * kib}; exec "$@"', "sh"])
+
+        done = limited(64).dump(f"localhost:{self.image}", "--as", "image", expect=FAILED)
+        self.assertRegex(done.error, "(?i)file too large")
+        self.assertIn(self.store, done.error)
+        self.assertEqual(self.manifests(), [])
+        self.assert_store_is_tidy()
+        self.dump_local("--as", "image")
+        out = self.path("restored")
+        done = limited(64).restore("image", out, expect=FAILED)
+        self.assertRegex(done.error, "(?i)file too large")
+        self.assertIn(self.path(".restored."), done.error)
+        self.assertEqual([n for n in os.listdir(self.folder) if "restored" in n], [])
+        with open(self.path("piped"), "wb") as pipe:
+            command = limited(64).command("restore", "image", json_events=False)
+            piped = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, env=self.diskdump.env,
+                                   check=False)
+        self.assertEqual(piped.returncode, FAILED)
+        self.assertRegex(piped.stderr.decode(), "(?i)file too large")
 
     def test_a_read_only_store(self):
         self.dump_local("--as", "before")

@@ -250,11 +250,17 @@ TEST_CASE("several requests share a small batch, and none is longer than its bou
   CHECK(request_blocks_max(limits::block_bytes_max, 64) == 1);
 }
 
-TEST_CASE("send lanes are bounded by threads and by scratch memory") {
+TEST_CASE("send lanes are bounded by threads and by what compressing takes") {
   CHECK(send_lanes(2, limits::block_bytes_default) == 3);
-  CHECK(send_lanes(64, limits::block_bytes_default) ==
-        limits::compress_scratch_bytes_max / limits::block_bytes_default);
   CHECK(send_lanes(64, limits::block_bytes_max) == 1);
+  for (auto const block_bytes : {limits::block_bytes_min, limits::block_bytes_default,
+                                 std::uint32_t{1 * limits::MiB}, std::uint32_t{4 * limits::MiB}}) {
+    auto const lanes = send_lanes(limits::worker_threads_max, block_bytes);
+    CHECK(lanes * (block_bytes + limits::compressor_state_bytes) <=
+          limits::compress_memory_bytes_max);
+    CHECK(lanes >= 1);
+  }
+  CHECK(send_lanes(limits::worker_threads_max, limits::block_bytes_default) == 11);
 }
 
 // ---- Read limit ---------------------------------------------------------------------------------

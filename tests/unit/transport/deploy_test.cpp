@@ -51,6 +51,21 @@ struct own_home {
   }
 };
 
+// Stands before the system's programs while it lives.
+struct own_program {
+  std::string path_before = std::getenv("PATH");
+  own_program(own_home const& home, std::string const& name, std::string_view text) {
+    auto const folder = home.folder / "bin";
+    fs::create_directory(folder);
+    std::ofstream(folder / name) << text;
+    fs::permissions(folder / name, fs::perms::owner_all);
+    ::setenv("PATH", (folder.string() + ":" + path_before).c_str(), 1);
+  }
+  ~own_program() { ::setenv("PATH", path_before.c_str(), 1); }
+  own_program(own_program const&) = delete;
+  own_program& operator=(own_program const&) = delete;
+};
+
 struct outcome {
   launched_agent agent;
   std::string said;
@@ -73,6 +88,21 @@ task<outcome> launch_and_listen(test::test_context& context, agent_launch launch
   out.agent.io.reset();
   co_return out;
 }
+
+// A host without file transfer.
+class no_transfer_host final : public remote_host {
+ public:
+  explicit no_transfer_host(std::unique_ptr<remote_host> inner) : inner_(std::move(inner)) {}
+  task<std::unique_ptr<stream>> exec(std::string command, std::size_t window_bytes) override {
+    return inner_->exec(std::move(command), window_bytes);
+  }
+  task<bool> put_file(std::string, byte_view) override { co_return false; }
+  task<> close() override { return inner_->close(); }
+  std::string description() const override { return inner_->description(); }
+
+ private:
+  std::unique_ptr<remote_host> inner_;
+};
 
 std::string this_machine() {
   std::string name;
@@ -155,6 +185,41 @@ TEST_SUITE("deploy") {
     auto const out = launch(context, agent_choice::python);
     CHECK(out.agent.python);
     CHECK_FALSE(fs::exists(home.folder / "cache/diskdump"));
+  }
+
+  TEST_CASE("a program that refuses before it has read all says so itself") {
+    own_home const home;
+    own_program const sudo(home, "sudo",
+                           "#!/bin/sh\necho sudo: a password is required >&2\nexit 1\n");
+    test::test_context context;
+    auto const host = open_local_host(context.context());
+    // More than any pipe holds: writing it fails before the refusal is read.
+    std::string const script(4 * limits::MiB, '#');
+    auto const failure = context.failure_of(launch_agent(
+        *host, {{}, script},
+        {.agent = agent_choice::python, .sudo = true, .nonce_hex = nonce, .window_bytes = 65536},
+        context.log));
+    CHECK(failure.code() == transport_errc::agent_did_not_start);
+    CHECK(failure.cause().find("a password is required") != std::string::npos);
+    CHECK(failure.remedy().find("NOPASSWD") != std::string::npos);
+  }
+
+  TEST_CASE("a place that takes no file is passed over for the next one") {
+    own_home const home;
+    own_program const cat(home, "cat", "#!/bin/sh\necho cat: no room >&2\nexit 1\n");
+    test::test_context context;
+    auto const big = std::string(agent_script) + "#" + std::string(4 * limits::MiB, '#') + "\n";
+    auto const machine = this_machine();
+    agent_binary const binary{machine, as_bytes(big), sha256(as_bytes(big))};
+    no_transfer_host host(open_local_host(context.context()));
+    auto const failure = context.failure_of(launch_agent(
+        host, {std::span(&binary, 1), python_script},
+        {.agent = agent_choice::native, .sudo = false, .nonce_hex = nonce, .window_bytes = 65536},
+        context.log));
+    CHECK(failure.code() == transport_errc::no_place_for_agent);
+    CHECK(failure.cause().find("no room") != std::string::npos);
+    CHECK(failure.cause().find((home.folder / "cache").string()) != std::string::npos);
+    CHECK(failure.cause().find("/tmp/diskdump-") != std::string::npos);
   }
 
   TEST_CASE("the commands survive every login shell: one line, one pair of single quotes") {

@@ -58,6 +58,52 @@ TEST_SUITE("ssh_machine") {
     CHECK(length + 4 == output.size());
   }
 
+  TEST_CASE("only strong ciphers and MACs are offered, the fastest first, and no torn names") {
+    ssh_machine machine;
+    machine.prefer_host_keys({"no-such-type", "ssh-ed25519"});
+    static_cast<void>(feed(machine, as_bytes("SSH-2.0-x\r\n")));
+    std::string sent;
+    while (!machine.handshake()) {
+      auto const output = machine.take_output();
+      sent += as_text(output);
+      if (output.empty() && machine.starved()) break;
+    }
+    // RFC 4253, 7.1: line, length (4), padding (1), kind (1), cookie (16), then lists of names.
+    std::string_view rest = sent;
+    rest.remove_prefix(rest.find('\n') + 1 + 4 + 1 + 1 + 16);
+    std::vector<std::string> lists;
+    while (lists.size() < 6) {
+      std::size_t length = 0;
+      for (int i = 0; i < 4; ++i) length = length << 8 | static_cast<unsigned char>(rest[i]);
+      lists.emplace_back(rest.substr(4, length));
+      rest.remove_prefix(4 + length);
+    }
+    CHECK(lists[1].starts_with("ssh-ed25519"));
+    // Each name that libssh2 has, in the order of the full list.
+    auto const check_part_of = [](std::string const& offered, std::string_view all) {
+      CAPTURE(offered);
+      CHECK(!offered.empty());
+      std::size_t from = 0;
+      for (std::size_t at = 0; at < offered.size();) {
+        auto const end = std::min(offered.find(',', at), offered.size());
+        auto const found = all.find("," + offered.substr(at, end - at) + ",", from);
+        CHECK(found != std::string_view::npos);
+        from = std::max(from, found);
+        at = end + 1;
+      }
+    };
+    for (int const which : {2, 3}) {
+      check_part_of(lists[which],
+                    ",chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr,aes192-ctr,"
+                    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,");
+    }
+    for (int const which : {4, 5}) {
+      check_part_of(lists[which],
+                    ",hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,"
+                    "hmac-sha2-256,hmac-sha2-512,");
+    }
+  }
+
   TEST_CASE("garbage after the version line ends in a failure of the session, not of us") {
     for (std::uint64_t seed = 1; seed <= 50; ++seed) {
       ssh_machine machine;
@@ -147,9 +193,9 @@ TEST_SUITE("serial_queue") {
     int count = 0;
     bool in_order = true;
     {
+      asio::io_context loop;  // the last function's post() may still be under way when it ends
       worker_pool pool(4);
       serial_queue queue(pool);
-      asio::io_context loop;
       auto work = asio::make_work_guard(loop);
       for (int i = 0; i < 10'000; ++i) {
         queue.post([&, i] {

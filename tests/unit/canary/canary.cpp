@@ -1,11 +1,14 @@
-// Coroutine patterns that g++ 12 miscompiles (GCC PR106188; temporaries destroyed twice). Each
-// counts constructions and destructions of what takes part; a compiler that fails here would write
-// wrong images. Plain checks and an exit code: no test framework between us and the compiler.
+// Coroutine patterns that g++ 12 miscompiles (GCC PR106188, asio issues 858 and 1027): crashes, and
+// temporaries that are destroyed twice. Each counts constructions and destructions of what takes
+// part; a compiler that fails here would write wrong images. meson.build refuses that compiler;
+// this runs first, so that one with the same faults under another name is found out before it costs
+// a day. Plain checks and an exit code: no test framework between us and the compiler.
 #include <array>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "async/task.hpp"
 
@@ -47,6 +50,12 @@ task<counted> give() {
 task<bool> long_enough(aggregate a) {
   co_await turn();
   co_return a.value.text.size() > 20;
+}
+task<int> sum_of(std::vector<int> numbers) {
+  co_await turn();
+  int sum = 0;
+  for (int const n : numbers) sum += n;
+  co_return sum;
 }
 template <class F>
 task<bool> call(F fn) {
@@ -103,6 +112,9 @@ task<> conditional_result() {
   counted const other = co_await number(0) == 1 ? co_await give() : held;
   if (chosen.text.size() > 20 && other.text == held.text) ++steps;
 }
+task<> initializer_list() {
+  if (co_await sum_of({1, 2, 3}) == 6) ++steps;
+}
 task<> thrown_across() {
   struct thrower {
     static task<counted> fail(counted value) {
@@ -137,6 +149,7 @@ int main() {
       pattern{"aggregate as argument", aggregate_argument, 2},
       pattern{"aggregate made of co_await", aggregate_of_await, 1},
       pattern{"conditional operator", conditional_result, 1},
+      pattern{"initializer list as argument", initializer_list, 1},
       pattern{"exception across a suspension", thrown_across, 1},
   };
   int failed = 0;
@@ -157,5 +170,7 @@ int main() {
       ++failed;
     }
   }
+  std::printf("[cases] %d passed, %d failed, 0 skipped\n",
+              static_cast<int>(patterns.size()) - failed, failed);
   return failed == 0 ? 0 : 1;
 }
