@@ -53,7 +53,7 @@ agent_images carried_agents() {
   return {.native = native, .fallback_script = embedded_agents().fallback_script};
 }
 
-fleet_options fleet_of(dump_options const& o, std::uint32_t block_bytes) {
+fleet_options fleet_of(dump_arguments const& o, std::uint32_t block_bytes) {
   return {.targets_active_max = o.targets_active_max,
           .block_bytes = block_bytes,
           .batch_blocks = o.batch_blocks,
@@ -63,7 +63,7 @@ fleet_options fleet_of(dump_options const& o, std::uint32_t block_bytes) {
           .skip_bad_sectors = o.skip_bad_sectors};
 }
 
-std::uint32_t block_bytes_for(dump_options const& o, block_store const& store, log_sink& log) {
+std::uint32_t block_bytes_for(dump_arguments const& o, block_store const& store, log_sink& log) {
   auto const of_store = store.properties().block_bytes;
   auto const wanted = o.block_bytes.value_or(of_store);
   if (wanted != of_store) {
@@ -87,13 +87,12 @@ task<> dump_all(dump_context& context, connect_context connect, std::vector<flee
   both.cancel();
 }
 
-task<exit_code> dump_with_display(runtime& process, dump_context& context, command& what,
-                                  fleet_options options, dump_reporter& reporter,
-                                  terminal_lines* live) {
+task<exit_code> dump_with_display(runtime& process, dump_context& context,
+                                  std::vector<fleet_target>& targets, fleet_options options,
+                                  dump_reporter& reporter, terminal_lines* live) {
   terminal_prompt prompt;
   connect_context const connect{process.executor(), process.workers, process.blocking,
                                 process.timers,     process.log,     prompt};
-  auto& targets = what.dump.targets;
   try {
     co_await with_scope([&](scope& both) {
       if (live != nullptr) both.spawn(show_fleet(process.timers, targets, *live));
@@ -109,11 +108,11 @@ task<exit_code> dump_with_display(runtime& process, dump_context& context, comma
   co_return exit_code::ok;
 }
 
-void summarize(command const& what, double seconds) {
-  auto const& targets = what.dump.targets;
-  if (what.global.json) {
+void summarize(global_options const& global, std::vector<fleet_target> const& targets,
+               double seconds) {
+  if (global.json) {
     json_dump_summary(targets, seconds);
-  } else if (targets.size() > 1 && !what.global.quiet) {
+  } else if (targets.size() > 1 && !global.quiet) {
     std::size_t failed = 0;
     for (auto const& t : targets) failed += t.failure ? 1 : 0;
     std::printf("%s\n", format("{} targets: {} done, {} failed", targets.size(),
@@ -124,29 +123,31 @@ void summarize(command const& what, double seconds) {
 
 }  // namespace
 
-exit_code cmd_dump(command& what) {
-  runtime process(what.global);
+exit_code run_verb(global_options const& global, dump_arguments& arguments) {
+  runtime process(global);
   auto const store = open_store(
-      what.global.base,
-      {.level = what.dump.level,
-       .create_block_bytes = what.dump.block_bytes.value_or(limits::block_bytes_default)});
-  dump_lease const lease(what.global.base, what.dump.targets.front().label);
-  auto const options = fleet_of(what.dump, block_bytes_for(what.dump, *store, process.log));
+      global.base,
+      {.level = arguments.level,
+       .create_block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default)});
+  dump_lease const lease(global.base, arguments.targets.front().label);
+  auto const options = fleet_of(arguments, block_bytes_for(arguments, *store, process.log));
 
   terminal_lines lines;
-  bool const show = terminal_lines::available() && !what.global.quiet && !what.global.json;
+  bool const show = terminal_lines::available() && !global.quiet && !global.json;
   auto* const live = show ? &lines : nullptr;
   process.before_line = [&lines] { lines.clear(); };
-  dump_reporter reporter(what.global, live);
+  dump_reporter reporter(global, live);
   claims_table claims;
   dump_context context{process.executor(), process.workers, process.writers,
                        process.timers,     *store,          claims,
-                       process.log,        what.global.base};
+                       process.log,        global.base};
 
   auto const started = process.timers.clock().now();
-  auto const code = process.run(dump_with_display(process, context, what, options, reporter, live));
+  auto const code =
+      process.run(dump_with_display(process, context, arguments.targets, options, reporter, live));
   lines.clear();
-  summarize(what, std::chrono::duration<double>(process.timers.clock().now() - started).count());
+  summarize(global, arguments.targets,
+            std::chrono::duration<double>(process.timers.clock().now() - started).count());
   return code;
 }
 

@@ -8,29 +8,29 @@
 
 namespace diskdump {
 
-exit_code cmd_list(command& what) {
+exit_code run_verb(global_options const& global, list_arguments const&) {
   auto code = exit_code::ok;
-  auto const entries = list_manifests(what.global.base, [&](std::string const&, error const& e) {
+  auto const entries = list_manifests(global.base, [&](std::string const&, error const& e) {
     report_error(e.what());
-    if (what.global.json) json_error_event(e.what());
+    if (global.json) json_error_event(e.what());
     code = exit_code::failed;
   });
   if (entries.empty() && code == exit_code::ok) {
     // Nothing there is either an empty store or the wrong folder; the user must be able to tell.
-    static_cast<void>(open_store(what.global.base, {.read_only = true}));
+    static_cast<void>(open_store(global.base, {.read_only = true}));
   }
   std::size_t name_width = 4, path_width = 8;
   for (auto const& e : entries) {
     name_width = std::max(name_width, e.name.size());
     path_width = std::max(path_width, e.path.size());
   }
-  if (!what.global.json && !what.global.quiet && !entries.empty()) {
+  if (!global.json && !global.quiet && !entries.empty()) {
     std::printf("%s\n", format("{:<{}}  {:<25}  {:>10}  {:<{}}  {}", "NAME", name_width, "DATE",
                                "SIZE", "MANIFEST", path_width, "SOURCE")
                             .c_str());
   }
   for (auto const& e : entries) {
-    if (what.global.json) {
+    if (global.json) {
       json_manifest_event(e);
       continue;
     }

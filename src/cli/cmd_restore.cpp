@@ -121,7 +121,7 @@ task<> to_device(runtime& process, restore_context& context, manifest_reader man
 }
 
 task<> restore_any(runtime& process, restore_context& context, manifest_reader manifest,
-                   restore_options const& options, output_kind kind, restore_progress& progress) {
+                   restore_arguments const& options, output_kind kind, restore_progress& progress) {
   switch (kind) {
     case output_kind::stdout_stream:
       co_await restore_to_stream(context, std::move(manifest), STDOUT_FILENO, progress);
@@ -138,7 +138,7 @@ task<> restore_any(runtime& process, restore_context& context, manifest_reader m
 
 // Ends the display when the restore has ended well; a failure ends it by itself.
 task<> restore_then_end(runtime& process, restore_context& context, manifest_reader manifest,
-                        restore_options const& options, output_kind kind,
+                        restore_arguments const& options, output_kind kind,
                         restore_progress& progress, scope& both, bool& whole) {
   co_await restore_any(process, context, std::move(manifest), options, kind, progress);
   whole = true;
@@ -146,7 +146,7 @@ task<> restore_then_end(runtime& process, restore_context& context, manifest_rea
 }
 
 task<exit_code> restore_with_display(runtime& process, restore_context& context,
-                                     manifest_reader manifest, restore_options const& options,
+                                     manifest_reader manifest, restore_arguments const& options,
                                      output_kind kind, restore_progress& progress,
                                      terminal_lines* live) {
   bool whole = false;
@@ -167,22 +167,21 @@ task<exit_code> restore_with_display(runtime& process, restore_context& context,
 
 }  // namespace
 
-exit_code cmd_restore(command& what) {
-  auto const& options = what.restore;
-  auto const store = open_store(what.global.base, {.read_only = true});
-  auto const path = find_manifest(what.global.base, options.manifest);
+exit_code run_verb(global_options const& global, restore_arguments const& options) {
+  auto const store = open_store(global.base, {.read_only = true});
+  auto const path = find_manifest(global.base, options.manifest);
   manifest_reader manifest(path);
   auto const kind = kind_of(options.output, options.force);
-  if (kind == output_kind::stdout_stream && what.global.json) {
+  if (kind == output_kind::stdout_stream && global.json) {
     throw usage_error("restore: --json and the image cannot both go to stdout; give -o FILE");
   }
 
-  runtime process(what.global);
+  runtime process(global);
   worker_pool readers(std::max(limits::reader_threads_min, process.workers.threads()));
   restore_context context{process.executor(), readers, process.writers, *store};
   restore_progress progress;
   terminal_lines lines;
-  bool const show = terminal_lines::available() && !what.global.quiet && !what.global.json;
+  bool const show = terminal_lines::available() && !global.quiet && !global.json;
   process.before_line = [&lines] { lines.clear(); };
 
   auto const started = process.timers.clock().now();
@@ -191,9 +190,9 @@ exit_code cmd_restore(command& what) {
   std::chrono::duration<double> const time = process.timers.clock().now() - started;
   if (code != exit_code::ok) return code;
   auto const output = options.output.value_or("-");
-  if (what.global.json) {
+  if (global.json) {
     json_restore_event(path, output, progress.image_bytes, progress.zero_bytes, time.count());
-  } else if (!what.global.quiet) {
+  } else if (!global.quiet) {
     auto const text = format("{} -> {}: {} in {} ({}), every block verified\n", path, output,
                              size_text(progress.image_bytes), time_text(time),
                              rate_text(progress.image_bytes, time));

@@ -7,8 +7,9 @@
 
 namespace diskdump {
 
-[[nodiscard]] exit_code cmd_dump(command& what);
-[[nodiscard]] exit_code cmd_restore(command& what);
-[[nodiscard]] exit_code cmd_list(command& what);
+[[nodiscard]] exit_code run_verb(global_options const& global, help_arguments const& arguments);
+[[nodiscard]] exit_code run_verb(global_options const& global, dump_arguments& arguments);
+[[nodiscard]] exit_code run_verb(global_options const& global, restore_arguments const& arguments);
+[[nodiscard]] exit_code run_verb(global_options const& global, list_arguments const& arguments);
 
 }  // namespace diskdump

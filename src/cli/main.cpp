@@ -4,28 +4,17 @@
 #include "cli/commands.hpp"
 #include "cli/json_events.hpp"
 
-namespace {
+namespace diskdump {
 
-using namespace diskdump;
-
-exit_code run_verb(command& what) {
-  switch (what.which) {
-    case command::verb::dump:
-      return cmd_dump(what);
-    case command::verb::restore:
-      return cmd_restore(what);
-    case command::verb::list:
-      return cmd_list(what);
-    case command::verb::help:
-      std::fputs(what.help_text.c_str(), stdout);
-      return exit_code::ok;
-  }
-  return exit_code::usage;
+exit_code run_verb(global_options const&, help_arguments const& arguments) {
+  std::fputs(arguments.text.c_str(), stdout);
+  return exit_code::ok;
 }
 
-}  // namespace
+}  // namespace diskdump
 
 int main(int argc, char** argv) {
+  using namespace diskdump;
   command what;
   try {
     what = parse_command_line(std::vector<std::string>(argv + 1, argv + argc));
@@ -34,7 +23,11 @@ int main(int argc, char** argv) {
     return static_cast<int>(exit_code::usage);
   }
   try {
-    return static_cast<int>(run_verb(what));
+    return static_cast<int>(
+        std::visit([&](auto& arguments) { return run_verb(what.global, arguments); }, what.verb));
+  } catch (usage_error const& e) {
+    report_error(e.what());
+    return static_cast<int>(exit_code::usage);
   } catch (std::exception const& e) {
     report_error(e.what());
     if (what.global.json) json_error_event(e.what());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "pipeline/fleet.hpp"
@@ -33,7 +34,13 @@ struct global_options {
   bool verbose = false;
 };
 
-struct dump_options {
+// ---- Each verb's arguments ----------------------------------------------------------------------
+
+struct help_arguments {
+  std::string text;  // to be printed on stdout
+};
+
+struct dump_arguments {
   ssh_options ssh;
   std::size_t targets_active_max = 0;
   std::optional<std::uint32_t> block_bytes;  // the store's where not given
@@ -45,21 +52,20 @@ struct dump_options {
   std::vector<fleet_target> targets;
 };
 
-struct restore_options {
+struct restore_arguments {
   std::string manifest;
   std::optional<std::string> output;  // none or "-": stdout
   bool force = false;
 };
 
-struct list_options {};
+struct list_arguments {};
+
+using verb_arguments =
+    std::variant<help_arguments, dump_arguments, restore_arguments, list_arguments>;
 
 struct command {
   global_options global;
-  enum class verb : std::uint8_t { dump, restore, list, help } which = verb::help;
-  std::string help_text;  // verb::help: to be printed on stdout
-  dump_options dump;
-  restore_options restore;
-  list_options list;
+  verb_arguments verb;
 };
 
 // `arguments` are argv without the program's name. Throws usage_error.

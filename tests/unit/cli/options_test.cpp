@@ -7,6 +7,12 @@
 namespace diskdump {
 
 namespace {
+dump_arguments dump_of(std::vector<std::string> a) {
+  return std::get<dump_arguments>(parse_command_line(std::move(a)).verb);
+}
+std::string help_of(std::vector<std::string> a) {
+  return std::get<help_arguments>(parse_command_line(std::move(a)).verb).text;
+}
 std::string refusal(std::vector<std::string> a) {
   try {
     static_cast<void>(parse_command_line(std::move(a)));
@@ -19,10 +25,9 @@ std::string refusal(std::vector<std::string> a) {
 
 TEST_SUITE("options") {
   TEST_CASE("a target without a verb is a dump") {
-    auto const c = parse_command_line({"-u", "root", "server01:/dev/sda", "--sudo"});
-    REQUIRE(c.which == command::verb::dump);
-    REQUIRE(c.dump.targets.size() == 1);
-    auto const& t = c.dump.targets.front();
+    auto const c = dump_of({"-u", "root", "server01:/dev/sda", "--sudo"});
+    REQUIRE(c.targets.size() == 1);
+    auto const& t = c.targets.front();
     CHECK(t.host == "server01");
     CHECK(t.sudo);
     CHECK(t.ssh.user == "root");
@@ -34,27 +39,26 @@ TEST_SUITE("options") {
       auto const c = parse_command_line(a);
       CHECK(c.global.base == "/b");
       CHECK(c.global.json);
-      CHECK(c.dump.targets.size() == 1);
+      CHECK(std::get<dump_arguments>(c.verb).targets.size() == 1);
     }
   }
   TEST_CASE("several targets, several paths, each with its own name") {
-    auto const c =
-        parse_command_line({"dump", "a:/x:/y", "joe@b:sda", "--as", "bee", "-p", "2222"});
-    REQUIRE(c.dump.targets.size() == 3);
-    CHECK(c.dump.targets[0].manifest_name == "a-x");
-    CHECK(c.dump.targets[1].path == "/y");
-    CHECK(c.dump.targets[2].manifest_name == "bee");
-    CHECK(c.dump.targets[2].ssh.user == "joe");
-    CHECK(c.dump.targets[2].ssh.port == 2222);
+    auto const c = dump_of({"dump", "a:/x:/y", "joe@b:sda", "--as", "bee", "-p", "2222"});
+    REQUIRE(c.targets.size() == 3);
+    CHECK(c.targets[0].manifest_name == "a-x");
+    CHECK(c.targets[1].path == "/y");
+    CHECK(c.targets[2].manifest_name == "bee");
+    CHECK(c.targets[2].ssh.user == "joe");
+    CHECK(c.targets[2].ssh.port == 2222);
   }
   TEST_CASE("defaults are those of the original") {
-    auto const c = parse_command_line({"dump", "h:/x"});
-    CHECK(c.dump.batch_blocks == 80);
-    CHECK_FALSE(c.dump.block_bytes);
-    CHECK(c.dump.targets_active_max == limits::targets_active_default);
+    auto const c = dump_of({"dump", "h:/x"});
+    CHECK(c.batch_blocks == 80);
+    CHECK_FALSE(c.block_bytes);
+    CHECK(c.targets_active_max == limits::targets_active_default);
   }
   TEST_CASE("sizes take suffixes and are checked") {
-    CHECK(parse_command_line({"dump", "h:/x", "--block-size", "1M"}).dump.block_bytes == 1048576);
+    CHECK(dump_of({"dump", "h:/x", "--block-size", "1M"}).block_bytes == 1048576);
     for (auto const* bad :
          {"0", "1", "4095", "5000", "17M", "1T", "-4096", "99999999999999999999", ""}) {
       CAPTURE(bad);
@@ -75,20 +79,20 @@ TEST_SUITE("options") {
   }
   TEST_CASE("restore needs a manifest; - is stdout") {
     CHECK(refusal({"restore"}) != "");
-    auto const c = parse_command_line({"restore", "server01-sda~1", "-o", "-"});
-    CHECK(c.which == command::verb::restore);
-    CHECK(c.restore.manifest == "server01-sda~1");
-    CHECK_FALSE(c.restore.output);
-    CHECK(parse_command_line({"restore", "x", "-o", "y.img"}).restore.output == "y.img");
+    auto const restore_of = [](std::vector<std::string> a) {
+      return std::get<restore_arguments>(parse_command_line(std::move(a)).verb);
+    };
+    auto const c = restore_of({"restore", "server01-sda~1", "-o", "-"});
+    CHECK(c.manifest == "server01-sda~1");
+    CHECK_FALSE(c.output);
+    CHECK(restore_of({"restore", "x", "-o", "y.img"}).output == "y.img");
   }
   TEST_CASE("every verb has its help") {
     for (auto const* verb : {"dump", "restore", "list"}) {
-      auto const c = parse_command_line({verb, "--help"});
-      CHECK(c.which == command::verb::help);
-      CHECK(c.help_text.find("--help") != std::string::npos);
+      CHECK(help_of({verb, "--help"}).find("--help") != std::string::npos);
     }
-    CHECK(parse_command_line({"--help"}).help_text.find("dump") != std::string::npos);
-    CHECK(parse_command_line({"--version"}).help_text.find("diskdump") != std::string::npos);
+    CHECK(help_of({"--help"}).find("dump") != std::string::npos);
+    CHECK(help_of({"--version"}).find("diskdump") != std::string::npos);
   }
   TEST_CASE("nonsense is wrong usage") {
     CHECK(refusal({}) != "");

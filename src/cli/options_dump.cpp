@@ -1,0 +1,183 @@
+// What fills the store: dump and import.
+#include <map>
+#include <memory>
+
+#include "base/format.hpp"
+#include "base/limits.hpp"
+#include "cli/values.hpp"
+#include "cli/verb_syntax.hpp"
+#include "store/manifest.hpp"
+
+namespace diskdump {
+
+namespace {
+
+constexpr char const* dump_footer =
+    "Targets: [USER@]HOST:PATH[:PATH…]; sda, vda and nvme0n1 mean /dev/…; localhost: is read "
+    "without SSH.\n"
+    "After a target, and applying to it:\n"
+    "  --sudo                      run the agent there with sudo -n\n"
+    "  --as NAME                   name of the manifest (default: HOST-DEV)\n\n"
+    "Examples:\n"
+    "  diskdump dump server01:/dev/sda --sudo server02:/dev/sda --as server02-root\n"
+    "  diskdump dump root@server03:sda:sdb\n"
+    "Exit: 0 all well, 1 some target failed, 2 usage, 130 interrupted.";
+
+std::uint32_t checked_block_bytes(std::uint64_t bytes) {
+  if (bytes < limits::block_bytes_min || bytes > limits::block_bytes_max ||
+      bytes % limits::block_bytes_multiple != 0) {
+    throw usage_error(format("--block-size: {} is not a multiple of {} between {} and {}", bytes,
+                             limits::block_bytes_multiple, limits::block_bytes_min,
+                             limits::block_bytes_max));
+  }
+  return static_cast<std::uint32_t>(bytes);
+}
+
+std::uint32_t checked_batch_blocks(std::uint64_t blocks) {
+  if (blocks < 1 || blocks > limits::batch_blocks_max) {
+    throw usage_error(format("--batch-size: {} is not a number of blocks between 1 and {}", blocks,
+                             limits::batch_blocks_max));
+  }
+  return static_cast<std::uint32_t>(blocks);
+}
+
+// ---- What reading an image into the store takes, from wherever it comes -------------------------
+
+struct raw_reading {
+  std::string batch_size = "80", durable = "barrier";
+  std::optional<std::string> block_size;
+  bool skip_bad = false;
+};
+
+void declare_reading(option_set& options, raw_reading& raw) {
+  options.text("--block-size", raw.block_size, "N",
+               "bytes (default: the store's; 131072 for a new store)");
+  options.text("--batch-size", raw.batch_size, "N", "blocks in memory per target (default: 80)");
+  options.choice("--durability", raw.durable, {"barrier", "none"},
+                 "barrier: what a manifest names survives a power cut (default); none");
+  options.flag("--skip-bad-sectors", raw.skip_bad,
+               "zeros for what cannot be read, recorded in the manifest");
+}
+
+void finish_reading(raw_reading const& raw, dump_arguments& o) {
+  o.level = raw.durable == "none" ? durability::none : durability::barrier;
+  o.skip_bad_sectors = raw.skip_bad;
+  if (raw.block_size) {
+    o.block_bytes = checked_block_bytes(parse_size("--block-size", *raw.block_size));
+  }
+  o.batch_blocks = checked_batch_blocks(parse_size("--batch-size", raw.batch_size));
+  auto const batch_bytes =
+      std::uint64_t{o.batch_blocks} * o.block_bytes.value_or(limits::block_bytes_default);
+  if (batch_bytes > limits::batch_bytes_max) {
+    throw usage_error(format("--batch-size: {} blocks are {} bytes; {} at most", o.batch_blocks,
+                             batch_bytes, limits::batch_bytes_max));
+  }
+}
+
+// ---- dump
+// -----------------------------------------------------------------------------------------
+
+struct raw_dump {
+  raw_reading reading;
+  std::string user, config, wire = "auto", transport = "auto", agent = "auto";
+  std::vector<std::string> identities;
+  std::uint64_t port = 0;
+  std::uint64_t active = limits::targets_active_default;
+  bool accept_new = false;
+};
+
+void declare_dump(option_set& options, raw_dump& raw) {
+  options.text("-u,--user", raw.user, "USER", "SSH user");
+  options.number("-p,--port", raw.port, 1, 65535, "SSH port");
+  options.texts("-i,--identity", raw.identities, "FILE", "private key (repeatable)");
+  options.text("-F,--ssh-config", raw.config, "FILE", "ssh_config to use, or none");
+  options.number("-j,--jobs", raw.active, 1, limits::targets_max,
+                 "targets at work at the same time (default: 32)");
+  declare_reading(options, raw.reading);
+  options.choice("--wire", raw.wire, {"auto", "lz4", "zlib", "none"},
+                 "compression on the wire (default: auto)");
+  options.choice("--transport", raw.transport, {"auto", "libssh2", "openssh"},
+                 "how SSH is spoken (default: auto)");
+  options.choice("--agent", raw.agent, {"auto", "native", "python"},
+                 "what runs on the target (default: auto)");
+  options.flag("--accept-new-host-keys", raw.accept_new,
+               "add unknown host keys to known_hosts; changed ones are refused all the same");
+}
+
+std::vector<fleet_target> fleet_targets(std::vector<target_argument> const& given,
+                                        ssh_options const& ssh) {
+  std::vector<fleet_target> out;
+  for (auto const& t : given) {
+    for (auto const& path : t.paths) {
+      fleet_target target;
+      target.label = t.host + ":" + path;
+      target.host = t.host;
+      target.ssh = ssh;
+      if (!t.user.empty()) target.ssh.user = t.user;
+      target.sudo = t.sudo;
+      target.path = path;
+      try {
+        if (path.size() > limits::path_bytes_max) throw usage_error("the path is too long");
+        if (t.name.empty()) {
+          target.manifest_name = default_manifest_name(t.host, path);
+        } else {
+          check_manifest_name(t.name);
+          target.manifest_name = t.name;
+        }
+      } catch (std::exception const& e) {
+        throw usage_error(format("{}: {}", target.label, e.what()));
+      }
+      out.push_back(std::move(target));
+    }
+  }
+  if (out.empty()) throw usage_error("dump: no target; write HOST:PATH");
+  if (out.size() > limits::targets_max) {
+    throw usage_error(format("dump: {} targets, {} at most", out.size(), limits::targets_max));
+  }
+  return out;
+}
+
+template <class Value>
+Value choice_of(std::string const& text, std::map<std::string, Value> const& values) {
+  return values.at(text);
+}
+
+dump_arguments finish_dump(raw_dump const& raw, std::vector<target_argument> const& given) {
+  dump_arguments o;
+  if (!raw.user.empty()) o.ssh.user = raw.user;
+  if (raw.port != 0) o.ssh.port = static_cast<std::uint16_t>(raw.port);
+  o.ssh.identity_files = raw.identities;
+  if (!raw.config.empty()) o.ssh.config_file = raw.config;
+  o.ssh.accept_new_host_keys = raw.accept_new;
+  o.ssh.transport =
+      choice_of<transport_choice>(raw.transport, {{"auto", transport_choice::automatic},
+                                                  {"libssh2", transport_choice::libssh2},
+                                                  {"openssh", transport_choice::openssh}});
+  o.agent = choice_of<agent_choice>(raw.agent, {{"auto", agent_choice::automatic},
+                                                {"native", agent_choice::native},
+                                                {"python", agent_choice::python}});
+  o.codec = choice_of<codec_policy>(raw.wire, {{"auto", codec_policy::lz4},
+                                               {"lz4", codec_policy::lz4},
+                                               {"zlib", codec_policy::zlib},
+                                               {"none", codec_policy::none}});
+  o.targets_active_max = raw.active;
+  finish_reading(raw.reading, o);
+  o.targets = fleet_targets(given, o.ssh);
+  return o;
+}
+
+verb_syntax dump_syntax() {
+  auto const raw = std::make_shared<raw_dump>();
+  return {"dump",
+          "pull disks or files of machines into the store",
+          dump_footer,
+          [raw](option_set& options) { declare_dump(options, *raw); },
+          [raw](auto const& targets) { return finish_dump(*raw, targets); },
+          true};
+}
+
+}  // namespace
+
+std::vector<verb_syntax> dump_verbs() { return {dump_syntax()}; }
+
+}  // namespace diskdump
