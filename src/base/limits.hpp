@@ -168,6 +168,12 @@ inline constexpr std::size_t manifest_line_bytes_max = 8 * KiB;
 inline constexpr std::size_t manifest_comment_lines_max = 10000;
 inline constexpr std::size_t manifest_versions_per_day_max = 100000;
 inline constexpr std::size_t name_bytes_max = 200;  // a file name with ".NNNNN.manifest" fits 255
+// Ranges of a diff that are shown unless all are asked for.
+inline constexpr std::size_t diff_ranges_shown_max = 20;
+// Manifests that one --keep-… of a prune may keep.
+inline constexpr std::uint64_t keep_count_max = 1'000'000;
+// Tries to give a manifest its name while a prune takes the empty folder away.
+inline constexpr unsigned publish_tries_max = 16;
 
 // ---- Restore ------------------------------------------------------------------------------------
 // One write of the output; (readers + 2) of them are in memory at a time.
@@ -184,6 +190,9 @@ inline constexpr std::chrono::milliseconds ring_submit_pause{1};
 inline constexpr std::chrono::milliseconds child_poll_interval{10};
 inline constexpr std::size_t child_output_bytes = 16 * KiB;  // one read of a helper's output
 inline constexpr std::chrono::milliseconds progress_interval{200};
+// The same without a terminal: events for a program, lines for a log.
+inline constexpr std::chrono::seconds progress_event_interval{1};
+inline constexpr std::chrono::seconds progress_line_interval{60};
 // How long close() of a stream waits for the program's end before it breaks the connection.
 inline constexpr std::chrono::seconds close_wait_max{5};
 // By how much the end of a shared `ssh` may come after that of its clients.

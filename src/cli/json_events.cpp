@@ -92,6 +92,19 @@ void json_manifest_event(manifest_entry const& entry) {
         {"blocks", entry.header.geometry.blocks().value}});
 }
 
+void json_progress_event(std::string const& verb, work_state const& state) {
+  auto const left = state.left();
+  emit({{"event", "progress"},
+        {"verb", verb},
+        {"phase", state.phase},
+        {"done", state.done},
+        {"total", state.total},
+        {"bytes_done", state.bytes_done},
+        {"bytes_total", state.bytes_total},
+        {"seconds", state.elapsed.count()},
+        {"seconds_left", left ? json(left->count()) : json(nullptr)}});
+}
+
 void json_error_event(std::string const& text) { emit({{"event", "error"}, {"error", text}}); }
 
 }  // namespace diskdump

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "cli/monitored.hpp"
 #include "pipeline/fleet.hpp"
 #include "store/manifest.hpp"
 
@@ -14,6 +15,8 @@ void json_dump_summary(std::vector<fleet_target> const& targets, double seconds)
 void json_restore_event(std::string const& manifest, std::string const& output, std::uint64_t bytes,
                         std::uint64_t zero_bytes, double seconds);
 void json_manifest_event(manifest_entry const& entry);
+// How far a long verb is; at most one a second.
+void json_progress_event(std::string const& verb, work_state const& state);
 void json_error_event(std::string const& text);
 
 }  // namespace diskdump

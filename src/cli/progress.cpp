@@ -104,6 +104,7 @@ bool terminal_lines::available() {
 
 void terminal_lines::draw(std::vector<std::string> const& lines) {
   auto const columns = size_of_terminal().columns;
+  std::lock_guard const lock(mutex_);
   std::string out;
   if (drawn_ > 0) out += format("\x1b[{}A", drawn_);
   for (auto const& line : lines) out += "\r" + cut(line, columns - 1) + "\x1b[K\n";
@@ -113,6 +114,7 @@ void terminal_lines::draw(std::vector<std::string> const& lines) {
 }
 
 void terminal_lines::clear() {
+  std::lock_guard const lock(mutex_);
   if (drawn_ == 0) return;
   auto const out = format("\x1b[{}A\r\x1b[J", drawn_);
   drawn_ = 0;

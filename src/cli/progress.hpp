@@ -1,7 +1,8 @@
 // The live view on a terminal: a line per target at work and a total, redrawn in place on stderr.
-// Used on the event loop's thread.
+// Used on the event loop's thread, except where it says otherwise.
 #pragma once
 
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,8 @@
 
 namespace diskdump {
 
-// Draws lines over the ones it drew before. Lines are cut to the terminal's width.
+// Draws lines over the ones it drew before. Lines are cut to the terminal's width. Any thread: a
+// store function's log line clears the view from where it is written.
 class terminal_lines {
  public:
   // Whether stderr is a terminal that can move the cursor.
@@ -22,6 +24,7 @@ class terminal_lines {
   void clear();  // before anything else is written
 
  private:
+  std::mutex mutex_;
   std::size_t drawn_ = 0;
 };
 

@@ -52,7 +52,8 @@ void runtime::watch_signals(asio::signal_set& signals, asio::cancellation_signal
     if (interrupted_) std::_Exit(static_cast<int>(exit_code::interrupted));
     interrupted_ = true;
     before_line();
-    report_error("interrupted: ending the targets; once more ends at once");
+    report_error("interrupted: stopping; once more ends at once");
+    on_interrupt();
     cancel.emit(asio::cancellation_type::terminal);
     watch_signals(signals, cancel);
   });

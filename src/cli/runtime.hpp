@@ -26,6 +26,10 @@ class runtime {
   // What is written to stderr passes through this, so that a progress display can make room.
   std::function<void()> before_line = [] {};
 
+  // Called at the first signal, before the work is cancelled: for work that no cancellation
+  // reaches.
+  std::function<void()> on_interrupt = [] {};
+
  private:
   void watch_signals(asio::signal_set& signals, asio::cancellation_signal& cancel);
 
