@@ -108,6 +108,12 @@ task<exit_code> dump_with_display(runtime& process, dump_context& context,
   co_return exit_code::ok;
 }
 
+std::string lease_text(std::vector<fleet_target> const& targets) {
+  auto text = "dump of " + targets.front().label;
+  if (targets.size() > 1) text += format(" and {} more", targets.size() - 1);
+  return printable(text);
+}
+
 void summarize(global_options const& global, std::vector<fleet_target> const& targets,
                double seconds) {
   if (global.json) {
@@ -129,7 +135,7 @@ exit_code run_verb(global_options const& global, dump_arguments& arguments) {
       global.base,
       {.level = arguments.level,
        .create_block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default)});
-  dump_lease const lease(global.base, arguments.targets.front().label);
+  dump_lease const lease(global.base, lease_text(arguments.targets));
   auto const options = fleet_of(arguments, block_bytes_for(arguments, *store, process.log));
 
   terminal_lines lines;

@@ -9,6 +9,7 @@ namespace diskdump {
 
 [[nodiscard]] exit_code run_verb(global_options const& global, help_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, dump_arguments& arguments);
+[[nodiscard]] exit_code run_verb(global_options const& global, import_arguments& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, restore_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, list_arguments const& arguments);
 

@@ -26,6 +26,7 @@ void json_target_event(fleet_target const& target) {
   auto const& p = target.progress;
   json event{{"event", "target"},
              {"target", target.label},
+             {"source", target.source.empty() ? target.host + ":" + target.path : target.source},
              {"name", target.manifest_name},
              {"status", target.failure ? "failed" : "ok"}};
   event["manifest"] = target.manifest ? json(*target.manifest) : json(nullptr);

@@ -18,6 +18,11 @@ void option_set::text(std::string const& names, std::optional<std::string>& into
   app_->add_option(names, into, help)->type_name(type);
 }
 
+void option_set::required_text(std::string const& names, std::string& into, std::string const& type,
+                               std::string const& help) {
+  app_->add_option(names, into, help)->required()->type_name(type);
+}
+
 void option_set::texts(std::string const& names, std::vector<std::string>& into,
                        std::string const& type, std::string const& help) {
   app_->add_option(names, into, help)->take_all()->expected(1)->type_name(type);

@@ -25,6 +25,8 @@ class option_set {
             std::string const& help);
   void text(std::string const& names, std::optional<std::string>& into, std::string const& type,
             std::string const& help);
+  void required_text(std::string const& names, std::string& into, std::string const& type,
+                     std::string const& help);
   // One value each time the option is given.
   void texts(std::string const& names, std::vector<std::string>& into, std::string const& type,
              std::string const& help);

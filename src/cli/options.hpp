@@ -52,6 +52,11 @@ struct dump_arguments {
   std::vector<fleet_target> targets;
 };
 
+// A dump of one target: a file on this machine, under the name of the machine it came from.
+struct import_arguments {
+  dump_arguments dump;
+};
+
 struct restore_arguments {
   std::string manifest;
   std::optional<std::string> output;  // none or "-": stdout
@@ -60,8 +65,8 @@ struct restore_arguments {
 
 struct list_arguments {};
 
-using verb_arguments =
-    std::variant<help_arguments, dump_arguments, restore_arguments, list_arguments>;
+using verb_arguments = std::variant<help_arguments, dump_arguments, import_arguments,
+                                    restore_arguments, list_arguments>;
 
 struct command {
   global_options global;

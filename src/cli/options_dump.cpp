@@ -1,4 +1,5 @@
 // What fills the store: dump and import.
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -176,8 +177,65 @@ verb_syntax dump_syntax() {
           true};
 }
 
+// ---- import
+// ---------------------------------------------------------------------------------------
+
+constexpr char const* import_footer =
+    "The image is read and stored as a dump of it would be, and appears as HOST:DEV of that date:\n"
+    "  diskdump import old.img --as server01:/dev/sda --date 2024-12-31\n"
+    "DEV is /dev/sda unless given. DATE is ISO 8601, UTC unless it names a zone; without it, now.";
+
+struct raw_import {
+  raw_reading reading;
+  std::string image, source;
+  std::optional<std::string> date;
+};
+
+// HOST, or HOST:DEV.
+target_argument import_source(std::string const& text) {
+  auto source = parse_target(text.find(':') == std::string::npos ? text + ":/dev/sda" : text);
+  if (!source.user.empty()) throw usage_error("--as: a user has no meaning here; write HOST:DEV");
+  if (source.paths.size() != 1) throw usage_error("--as: one device only; write HOST:DEV");
+  return source;
+}
+
+import_arguments finish_import(raw_import const& raw) {
+  import_arguments out;
+  out.dump.targets_active_max = 1;
+  finish_reading(raw.reading, out.dump);
+  if (raw.image.empty()) throw usage_error("import: the name of the image is empty");
+  auto const source = import_source(raw.source);
+  fleet_target target;
+  target.host = "localhost";
+  target.label = raw.image;
+  target.path = std::filesystem::absolute(raw.image).lexically_normal().string();
+  if (target.path.size() > limits::path_bytes_max)
+    throw usage_error("import: the path is too long");
+  target.source = source.host + ":" + source.paths.front();
+  try {
+    target.manifest_name = default_manifest_name(source.host, source.paths.front());
+  } catch (std::exception const& e) {
+    throw usage_error(format("--as: {}", e.what()));
+  }
+  if (raw.date) target.date = parse_moment("--date", *raw.date);
+  out.dump.targets.push_back(std::move(target));
+  return out;
+}
+
+verb_syntax import_syntax() {
+  auto const raw = std::make_shared<raw_import>();
+  return {"import", "take an image that lies on this machine into the store", import_footer,
+          [raw](option_set& options) {
+            options.argument("IMAGE", raw->image, "a file or block device");
+            options.required_text("--as", raw->source, "HOST[:DEV]", "where the image came from");
+            options.text("--date", raw->date, "DATE", "when it was taken (default: now)");
+            declare_reading(options, raw->reading);
+          },
+          [raw](auto const&) { return finish_import(*raw); }};
+}
+
 }  // namespace
 
-std::vector<verb_syntax> dump_verbs() { return {dump_syntax()}; }
+std::vector<verb_syntax> dump_verbs() { return {dump_syntax(), import_syntax()}; }
 
 }  // namespace diskdump

@@ -108,7 +108,7 @@ task<std::string> seal(target_run& run) {
     }
     context.store.barrier();
     // From here on every block is durable; the manifest may be seen.
-    return run.manifest->publish(context.timers.clock().wall_now());
+    return run.manifest->publish(run.plan.date.value_or(context.timers.clock().wall_now()));
   });
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -70,10 +71,13 @@ struct target_progress {
 };
 
 struct target_plan {
-  std::string host;           // for errors and the manifest's source line
+  std::string host;           // for errors
   std::string path;           // on the target
+  std::string source;         // of the manifest: where the image came from, "HOST:PATH"
   std::string manifest_name;  // passes check_manifest_name()
-  start_message start;        // path, block and batch size, policy
+  // When the image was taken, where that was not just now.
+  std::optional<clock_source::wall> date;
+  start_message start;  // path, block and batch size, policy
   session_nonce nonce{};
   std::vector<block_id>
       expected_agents;  // HELLO's self digest is one of these; empty: any (Python)

@@ -105,12 +105,15 @@ task<> host_lane::dump(fleet_target& target) {
   auto* const machine = co_await host(target);
   fleet_.context.log.info(format("{}: connected by {}", target.host, machine->description()));
 
-  target_plan plan{.host = target.host,
-                   .path = target.path,
-                   .manifest_name = target.manifest_name,
-                   .start = {},
-                   .nonce = fresh_nonce(),
-                   .expected_agents = {}};
+  target_plan plan{
+      .host = target.host,
+      .path = target.path,
+      .source = target.source.empty() ? target.host + ":" + target.path : target.source,
+      .manifest_name = target.manifest_name,
+      .date = target.date,
+      .start = {},
+      .nonce = fresh_nonce(),
+      .expected_agents = {}};
   plan.start.path = target.path;
   plan.start.block_bytes = options.block_bytes;
   plan.start.batch_blocks = options.batch_blocks;

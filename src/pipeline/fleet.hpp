@@ -15,12 +15,14 @@ namespace diskdump {
 
 // One path on one host, what is to be done with it, and what became of it.
 struct fleet_target {
-  std::string label;  // as the user wrote it, HOST:PATH
+  std::string label;  // for people: HOST:PATH, or the image that is imported
   std::string host;   // "localhost" without a user is this machine, without SSH
   ssh_options ssh;
   bool sudo = false;
   std::string path;
   std::string manifest_name;
+  std::string source;                      // as the manifest says it; empty: HOST:PATH
+  std::optional<clock_source::wall> date;  // of the image; none: now
 
   target_progress progress;
   std::optional<std::string> manifest;  // published, relative to DIR

@@ -46,10 +46,9 @@ task<> on_source(target_run& run) {
   auto const geometry = run.session.geometry();
   run.progress.image_bytes = geometry.image_bytes;
   run.progress.blocks = geometry.blocks();
-  manifest_header header{.source = run.plan.host + ":" + run.plan.path,
-                         .date = iso_time(run.context.timers.clock().wall_now()),
-                         .geometry = geometry,
-                         .extra = {}};
+  auto const date = run.plan.date.value_or(run.context.timers.clock().wall_now());
+  manifest_header header{
+      .source = run.plan.source, .date = iso_time(date), .geometry = geometry, .extra = {}};
   co_await offload(run.context.writers, [&] {
     check_room_for_manifest(run, geometry.blocks());
     run.manifest.emplace(run.context.base, run.plan.manifest_name, std::move(header));

@@ -206,6 +206,7 @@ struct fleet_of_images {
       target_plan plan;
       plan.host = "host";
       plan.path = "/disk";
+      plan.source = "host:/disk";
       plan.manifest_name = "disk";
       plan.nonce[0] = std::byte{++number};
       plan.start.path = plan.path;
