@@ -16,6 +16,7 @@
 #include "io/disk.hpp"
 #include "io/unique_fd.hpp"
 #include "pipeline/restore.hpp"
+#include "store/lease.hpp"
 
 namespace diskdump {
 
@@ -165,10 +166,22 @@ task<exit_code> restore_with_display(runtime& process, restore_context& context,
   co_return exit_code::ok;
 }
 
+// A collector waits for leases before it deletes blocks, also those of a manifest that is removed
+// while it is restored. Where the store cannot be written, nobody collects on this side either, so
+// the restore goes on without.
+std::optional<dump_lease> lease_if_possible(std::string const& base, std::string const& manifest) {
+  try {
+    return std::optional<dump_lease>(std::in_place, base, "restore of " + printable(manifest));
+  } catch (error const&) {
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 exit_code run_verb(global_options const& global, restore_arguments const& options) {
   auto const store = open_store(global.base, {.read_only = true});
+  auto const lease = lease_if_possible(global.base, options.manifest);
   auto const path = find_manifest(global.base, options.manifest);
   manifest_reader manifest(path);
   auto const kind = kind_of(options.output, options.force);
