@@ -6,6 +6,7 @@
 #include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "io/io_errc.hpp"
 #include "store/layout.hpp"
 #include "store/manifest.hpp"
 #include "store/manifest_name.hpp"
@@ -122,6 +123,22 @@ struct manifest_writer::state {
         .remedy("choose another name with --as");
   }
 
+  std::string place_in(std::string const& folder) {
+    for (unsigned tries = 1;; ++tries) {
+      try {
+        files_.make_directories(folder);
+        if (!copied_ && !same_file_system(base_, base_ + "/" + std::string(blockstore_name))) {
+          move_to_folder(folder);
+        }
+        files_.sync(sync_scope::file, path_);
+        return give_name(folder);
+      } catch (error const& failure) {
+        // A prune takes folders away that it finds empty, until something is in them.
+        if (failure.code() != io_errc::not_found || tries == limits::publish_tries_max) throw;
+      }
+    }
+  }
+
   // Every folder on the way is synced, not only those made here: another process may have made
   // one a moment ago and not synced it yet.
   void sync_folders(std::string folder) {
@@ -138,12 +155,7 @@ struct manifest_writer::state {
     flush_if(true);
     return writing([&] {
       auto const folder = date_folder(date);
-      files_.make_directories(folder);
-      if (!same_file_system(base_, base_ + "/" + std::string(blockstore_name))) {
-        move_to_folder(folder);
-      }
-      files_.sync(sync_scope::file, path_);
-      auto target = give_name(folder);
+      auto target = place_in(folder);
       published_ = true;
       try {
         sync_folders(folder);
