@@ -5,6 +5,7 @@
 
 #include "base/assert.hpp"
 #include "base/format.hpp"
+#include "io/io_errc.hpp"
 #include "store/block_store.hpp"
 #include "store/config.hpp"
 #include "store/lock_file.hpp"
@@ -25,7 +26,12 @@ error not_a_store(std::string const& base, std::string_view cause) {
 
 bool is_directory(std::string const& path) {
   struct stat status{};
-  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+  if (::stat(path.c_str(), &status) == 0) return S_ISDIR(status.st_mode);
+  // What we may not look at may well be a store.
+  if (errno != ENOENT && errno != ENOTDIR) {
+    throw disk_error(errno, io_direction::read, "stat", path);
+  }
+  return false;
 }
 
 // Only the last part: a typing error further up should not make a tree.
