@@ -10,10 +10,7 @@ namespace {
 using json = nlohmann::ordered_json;
 
 void emit(json const& event) {
-  auto line = event.dump(-1, ' ', false, json::error_handler_t::replace);
-  line += '\n';
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fflush(stdout);
+  json_line(event.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 double seconds_of(target_progress const& p) {
@@ -21,6 +18,12 @@ double seconds_of(target_progress const& p) {
 }
 
 }  // namespace
+
+void json_line(std::string text) {
+  text += '\n';
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
 
 void json_target_event(fleet_target const& target) {
   auto const& p = target.progress;
@@ -82,7 +85,7 @@ void json_restore_event(std::string const& manifest, std::string const& output, 
         {"seconds", seconds}});
 }
 
-void json_manifest_event(manifest_entry const& entry) {
+void json_manifest_event(manifest_entry const& entry, bool is_protected) {
   emit({{"event", "manifest"},
         {"manifest", entry.path},
         {"name", entry.name},
@@ -90,7 +93,9 @@ void json_manifest_event(manifest_entry const& entry) {
         {"date", entry.header.date},
         {"bytes", entry.header.geometry.image_bytes},
         {"block_size", entry.header.geometry.block_bytes},
-        {"blocks", entry.header.geometry.blocks().value}});
+        {"blocks", entry.header.geometry.blocks().value},
+        {"version", entry.version},
+        {"protected", is_protected}});
 }
 
 void json_progress_event(std::string const& verb, work_state const& state) {

@@ -10,11 +10,14 @@
 
 namespace diskdump {
 
+// One event, given as JSON text without a line end.
+void json_line(std::string text);
+
 void json_target_event(fleet_target const& target);
 void json_dump_summary(std::vector<fleet_target> const& targets, double seconds);
 void json_restore_event(std::string const& manifest, std::string const& output, std::uint64_t bytes,
                         std::uint64_t zero_bytes, double seconds);
-void json_manifest_event(manifest_entry const& entry);
+void json_manifest_event(manifest_entry const& entry, bool is_protected);
 // How far a long verb is; at most one a second.
 void json_progress_event(std::string const& verb, work_state const& state);
 void json_error_event(std::string const& text);

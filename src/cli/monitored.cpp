@@ -48,12 +48,14 @@ task<> show(timer_source& timers, work_monitor const& monitor, display how) {
                      : how.global.json   ? limits::progress_event_interval
                                          : limits::progress_line_interval;
   for (;;) {
-    if (how.live != nullptr) how.live->draw({work_line(how.verb, watch.look())});
+    // What is done by then needs no display.
     co_await timers.sleep(pause);
     auto const state = watch.look();
-    if (how.global.json) {
+    if (how.live != nullptr) {
+      how.live->draw({work_line(how.verb, state)});
+    } else if (how.global.json) {
       json_progress_event(how.verb, state);
-    } else if (how.live == nullptr && !how.global.quiet) {
+    } else if (!how.global.quiet) {
       report_error(work_line(how.verb, state));
     }
   }

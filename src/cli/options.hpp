@@ -11,6 +11,7 @@
 
 #include "pipeline/fleet.hpp"
 #include "store/block_store.hpp"
+#include "store/prune.hpp"
 
 namespace diskdump {
 
@@ -63,10 +64,56 @@ struct restore_arguments {
   bool force = false;
 };
 
-struct list_arguments {};
+// Those whose name matches one of the patterns, made in this time; no patterns: all.
+struct list_arguments {
+  std::vector<std::string> names;
+  std::optional<clock_source::wall> since, until;
+};
 
-using verb_arguments = std::variant<help_arguments, dump_arguments, import_arguments,
-                                    restore_arguments, list_arguments>;
+struct info_arguments {
+  std::string manifest;
+};
+
+struct status_arguments {};
+
+struct diff_arguments {
+  std::string before, after;
+  bool all = false;  // ranges
+};
+
+struct protect_arguments {
+  std::string manifest;
+  bool protect = true;
+};
+
+struct prune_arguments {
+  std::vector<std::string> names;  // patterns; none: all
+  prune_policy policy;
+  bool dry_run = false;
+  bool collect = true;
+  bool wait = false;
+};
+
+struct gc_arguments {
+  bool dry_run = false;
+  bool wait = false;
+};
+
+struct verify_arguments {
+  std::optional<std::string> manifest;
+  std::optional<double> sample_percent;
+  bool repair = true;
+};
+
+struct reindex_arguments {
+  bool quick = false;
+};
+
+using verb_arguments =
+    std::variant<help_arguments, dump_arguments, import_arguments, restore_arguments,
+                 list_arguments, info_arguments, status_arguments, diff_arguments,
+                 protect_arguments, prune_arguments, gc_arguments, verify_arguments,
+                 reindex_arguments>;
 
 struct command {
   global_options global;

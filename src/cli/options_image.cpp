@@ -1,6 +1,7 @@
-// What reads the store: restore and list.
+// What reads the store: restore, list, info, status, diff.
 #include <memory>
 
+#include "cli/values.hpp"
 #include "cli/verb_syntax.hpp"
 
 namespace diskdump {
@@ -32,12 +33,60 @@ verb_syntax restore_syntax() {
 }
 
 verb_syntax list_syntax() {
-  return {"list", "the images in the store", "", [](option_set&) {},
-          [](auto const&) { return list_arguments{}; }};
+  struct raw_list {
+    std::vector<std::string> names;
+    std::optional<std::string> since, until;
+  };
+  auto const raw = std::make_shared<raw_list>();
+  return {"list", "the images in the store",
+          "NAME may be a pattern with *, ? and []. DATE is ISO 8601, UTC unless it names a zone; a "
+          "day without\na time is meant as a whole.",
+          [raw](option_set& options) {
+            options.arguments("NAME", raw->names, "only images of this name (repeatable)");
+            options.text("--since", raw->since, "DATE", "only images from then on");
+            options.text("--until", raw->until, "DATE", "only images up to then");
+          },
+          [raw](auto const&) {
+            list_arguments out;
+            out.names = raw->names;
+            if (raw->since) out.since = parse_moment("--since", *raw->since);
+            if (raw->until) out.until = parse_moment_end("--until", *raw->until);
+            return out;
+          }};
+}
+
+verb_syntax info_syntax() {
+  auto const given = std::make_shared<info_arguments>();
+  return {"info", "one image: what it is and what it takes", manifest_help,
+          [given](option_set& options) {
+            options.argument("MANIFEST", given->manifest, "which image");
+          },
+          [given](auto const&) { return *given; }};
+}
+
+verb_syntax status_syntax() {
+  return {"status", "the store: sizes, ratios, what is running, its images", "", [](option_set&) {},
+          [](auto const&) { return status_arguments{}; }};
+}
+
+verb_syntax diff_syntax() {
+  auto const given = std::make_shared<diff_arguments>();
+  return {"diff", "where two images differ",
+          std::string(manifest_help) +
+              "\nBoth must have been made with the same block size. Whole blocks are compared; the "
+              "status is 0\nwhether they differ or not.",
+          [given](option_set& options) {
+            options.argument("BEFORE", given->before, "MANIFEST of the one image");
+            options.argument("AFTER", given->after, "MANIFEST of the other");
+            options.flag("--all", given->all, "every range, not only the first 20");
+          },
+          [given](auto const&) { return *given; }};
 }
 
 }  // namespace
 
-std::vector<verb_syntax> image_verbs() { return {restore_syntax(), list_syntax()}; }
+std::vector<verb_syntax> image_verbs() {
+  return {restore_syntax(), list_syntax(), info_syntax(), status_syntax(), diff_syntax()};
+}
 
 }  // namespace diskdump

@@ -47,7 +47,8 @@ runtime::runtime(global_options const& options)
 
 void runtime::watch_signals(asio::signal_set& signals, asio::cancellation_signal& cancel) {
   signals.async_wait([this, &signals, &cancel](asio::error_code failed, int) {
-    if (failed) return;
+    // A signal that came just as the work ended changes nothing any more.
+    if (failed || ended_) return;
     // The second time the user means it: nothing is flushed; the store stands a crash at any point.
     if (interrupted_) std::_Exit(static_cast<int>(exit_code::interrupted));
     interrupted_ = true;
@@ -61,12 +62,15 @@ void runtime::watch_signals(asio::signal_set& signals, asio::cancellation_signal
 
 exit_code runtime::run(task<exit_code> work) {
   auto code = exit_code::failed;
+  loop_.restart();  // it may have run before
+  ended_ = false;
   asio::cancellation_signal cancel;
   asio::signal_set signals(loop_, SIGINT, SIGTERM, SIGHUP);
   watch_signals(signals, cancel);
   asio::co_spawn(loop_, std::move(work),
                  asio::bind_cancellation_slot(cancel.slot(),
                                               [&](std::exception_ptr failure, exit_code result) {
+                                                ended_ = true;
                                                 signals.cancel();
                                                 code = failure ? exit_code::failed : result;
                                                 if (failure && !interrupted_) {

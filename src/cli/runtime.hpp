@@ -18,7 +18,7 @@ class runtime {
 
   // Runs `work` on the event loop until it has ended and returns its exit code. SIGINT, SIGTERM and
   // SIGHUP cancel it (and the code is 130 then); a second one ends the process at once. An
-  // exception of `work` is reported on stderr and gives exit_code::failed.
+  // exception of `work` is reported on stderr and gives exit_code::failed. May be called again.
   [[nodiscard]] exit_code run(task<exit_code> work);
 
   [[nodiscard]] bool interrupted() const noexcept { return interrupted_; }
@@ -35,6 +35,7 @@ class runtime {
 
   asio::io_context loop_{1};
   bool interrupted_ = false;
+  bool ended_ = false;  // what run() was given to do
 
  public:
   worker_pool workers;   // CPU

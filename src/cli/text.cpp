@@ -31,4 +31,19 @@ std::string time_text(std::chrono::duration<double> time) {
   return format("{} h {:02} m", whole / 3600, whole / 60 % 60);
 }
 
+std::string age_text(std::chrono::duration<double> age) {
+  struct unit {
+    double seconds;
+    char const* name;
+  };
+  static constexpr std::array units{unit{365.25 * 86400, "year"}, unit{86400, "day"},
+                                    unit{3600, "hour"}, unit{60, "minute"}};
+  if (age.count() < 0) return "in the future";
+  for (auto const& u : units) {
+    auto const count = static_cast<std::uint64_t>(age.count() / u.seconds);
+    if (count > 0) return format("{} {}{} ago", count, u.name, count == 1 ? "" : "s");
+  }
+  return "now";
+}
+
 }  // namespace diskdump

@@ -13,5 +13,7 @@ namespace diskdump {
 [[nodiscard]] std::string rate_text(std::uint64_t bytes, std::chrono::duration<double> time);
 // "3.2 s", "4 m 05 s", "2 h 01 m".
 [[nodiscard]] std::string time_text(std::chrono::duration<double> time);
+// "now", "5 minutes ago", "3 days ago", "in the future".
+[[nodiscard]] std::string age_text(std::chrono::duration<double> age);
 
 }  // namespace diskdump

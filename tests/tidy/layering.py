@@ -49,7 +49,7 @@ THIRD_PARTY = [
 
 SYSTEM_FOLDERS = ("sys/", "linux/", "netinet/", "arpa/", "net/", "asm/", "bits/")
 SYSTEM_HEADERS = {
-    "dirent.h", "dlfcn.h", "endian.h", "errno.h", "fcntl.h", "getopt.h", "grp.h", "langinfo.h",
+    "dirent.h", "dlfcn.h", "endian.h", "errno.h", "fcntl.h", "fnmatch.h", "getopt.h", "grp.h", "langinfo.h",
     "locale.h", "netdb.h", "poll.h", "pthread.h", "pty.h", "pwd.h", "sched.h", "signal.h",
     "spawn.h", "stdio.h", "stdlib.h", "string.h", "syslog.h", "termios.h", "time.h", "unistd.h",
     "immintrin.h", "cpuid.h", "malloc.h",

@@ -37,6 +37,9 @@ TEST_SUITE("monitored") {
       CHECK_FALSE(monitor.stop);
     });
     CHECK(ran);
+    ran = false;
+    run_monitored(process, silent, "again", [&](work_monitor&) { ran = true; });
+    CHECK(ran);
     CHECK_FALSE(process.interrupted());
     runtime other(silent);
     CHECK_THROWS_WITH(
