@@ -50,8 +50,8 @@ error sqlite_connection::failure(int result) const {
           .path(shown_)
           .cause(text)
           .remedy(
-              "move blocks.db, blocks.db-wal and blocks.db-shm away: the next run builds the "
-              "index again from the block files");
+              "run diskdump reindex, which moves it aside and builds it again from the block "
+              "files");
     default:
       return error(store_errc::cannot_write, severity::permanent)
           .path(shown_)
