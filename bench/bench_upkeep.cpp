@@ -1,10 +1,11 @@
 // What looking after a loose store costs: verify, gc and reindex, beside what the cores can do at
 // best with the same blocks.
 //
-//   bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [THREADS]     DIR is a folder of the file system to measure
+//   bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [THREADS]     DIR is a folder of the file system to
+//   measure
 //
-// The store is synthetic: half of each block compresses. Each phase runs in a process of its own, so
-// that its memory is its own.
+// The store is synthetic: half of each block compresses. Each phase runs in a process of its own,
+// so that its memory is its own.
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -161,9 +162,8 @@ std::string verify(settings const& s) {
   work_monitor monitor;
   verify_report report;
   auto const before = rss_peak_bytes();
-  auto const seconds = seconds_of([&] {
-    report = verify_store(s.base, {.threads = s.threads}, monitor);
-  });
+  auto const seconds =
+      seconds_of([&] { report = verify_store(s.base, {.threads = s.threads}, monitor); });
   if (!report.all_well() || report.blocks != s.blocks) throw std::runtime_error("damage");
   return format("verify: {:.2f} s, {:.0f} blocks/s, {:.0f} MB/s of content, RSS +{} bytes a block",
                 seconds, static_cast<double>(report.blocks) / seconds,
@@ -174,9 +174,8 @@ std::string verify(settings const& s) {
 std::string reindex(settings const& s, bool quick) {
   work_monitor monitor;
   reindex_report report;
-  auto const seconds = seconds_of([&] {
-    report = rebuild_index(s.base, {.quick = quick, .threads = s.threads}, monitor);
-  });
+  auto const seconds = seconds_of(
+      [&] { report = rebuild_index(s.base, {.quick = quick, .threads = s.threads}, monitor); });
   return format("reindex{}: {:.2f} s, {:.0f} blocks/s, {} rows added", quick ? " --quick" : "",
                 seconds, static_cast<double>(report.files) / seconds, report.rows_added);
 }
