@@ -82,6 +82,7 @@ inline constexpr unsigned disk_retries_max = 16;  // of one request after EINTR 
 // A ring that the kernel does not take entries from is asked again each millisecond: 0.1 s.
 inline constexpr unsigned ring_submit_attempts_max = 100;
 inline constexpr std::size_t identity_field_bytes_max = 128;
+inline constexpr std::size_t directory_read_bytes = 32 * KiB;  // one getdents call
 inline constexpr std::size_t system_file_bytes_max = 1 * MiB;  // of /proc and /sys
 
 // ---- Server memory, per target ------------------------------------------------------------------

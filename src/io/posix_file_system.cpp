@@ -127,7 +127,7 @@ class posix_file_system final : public file_system {
       throw failed(io_direction::open, "open", path);
     }
     // readdir() would allocate and stat for each of a store's 65,536 folders.
-    alignas(dirent64) std::array<char, 32 * limits::KiB> buffer;
+    alignas(dirent64) std::array<char, limits::directory_read_bytes> buffer;
     std::vector<directory_entry> entries;
     for (;;) {
       auto const n = ::getdents64(file.get(), buffer.data(), buffer.size());
