@@ -3,6 +3,7 @@ being removed: nothing is lost."""
 
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -20,6 +21,12 @@ class Together(upkeep.UpkeepScenario):
         while time.monotonic() < end and not failures:
             words = choose(pick)
             process = self.start_words(words)
+            if words[0] in ("dump", "import"):
+                # A slow one: others collect and prune between what it was told and its manifest.
+                time.sleep(pick.random() * 0.15)
+                process.send_signal(signal.SIGSTOP)
+                time.sleep(pick.random() * 0.5)
+                process.send_signal(signal.SIGCONT)
             stdout, stderr = process.communicate(timeout=120)
             if process.returncode != 0:
                 failures.append(f"{words} ended with {process.returncode}:\n"
@@ -28,12 +35,18 @@ class Together(upkeep.UpkeepScenario):
             runs.append(words[0])
 
     def remover(self, seed, end):
+        """Takes every manifest of one image away: its blocks are on the disk, and only the dump that
+        is told so by now will need them."""
         pick = random.Random(seed)
         while time.monotonic() < end:
-            time.sleep(pick.random() * 0.5)
-            manifests = self.manifests()
-            if len(manifests) > 6:
-                os.unlink(os.path.join(self.store, pick.choice(manifests)))
+            time.sleep(pick.random() * 0.3)
+            image = f"image{pick.randrange(self.images_count)}"
+            for manifest in self.manifests():
+                if os.path.basename(manifest).startswith(image):
+                    try:
+                        os.unlink(os.path.join(self.store, manifest))
+                    except FileNotFoundError:
+                        pass  # pruned at this moment
 
     def reader(self, seed, end, runs, failures):
         """Restores whatever there is; a manifest may go before it is opened."""
