@@ -3,6 +3,7 @@
 #include "faulty_file_system.hpp"
 #include "store/gc.hpp"
 #include "store/lease.hpp"
+#include "store/prune.hpp"
 #include "upkeep_support.hpp"
 
 namespace diskdump {
@@ -69,6 +70,47 @@ TEST_SUITE("power_cut") {
         CHECK(std::filesystem::is_empty(tmp));
       }
       CHECK(cuts > 20);
+    }
+  }
+
+  TEST_CASE("at every write of a prune, every manifest that is left restores") {
+    for (auto const how : {cut::empties_files, cut::undoes_changes}) {
+      bool reached_end = false;
+      std::uint64_t cuts = 0;
+      for (std::uint64_t at = 1; !reached_end; ++at) {
+        test_folder const folder;
+        for (std::uint64_t version = 0; version < 4; ++version) {
+          (void)dump(folder.path(), "image", {1, 2, 10 + version, 20 + version}, nullptr);
+        }
+        auto const prune = [&folder](file_system& files) {
+          work_monitor monitor;
+          auto const plan = make_prune_plan(
+              folder.path(), [](std::string const&) { return true; }, {.last = 1}, 1, monitor);
+          for (auto const& line : plan.lines) {
+            if (!line.verdict.keep) (void)remove_manifest(files, line.entry.path);
+          }
+          (void)collect_garbage(folder.path(), {.files = &files}, monitor);
+        };
+        {
+          faulty_file_system files(folder.path());
+          files.fail_at(at, true);
+          try {
+            prune(files);
+          } catch (error const&) {
+          }
+          reached_end = !files.has_failed();
+          files.cut_power(how);
+        }
+        cuts += reached_end ? 0 : 1;
+        check_store(folder.path());
+        CHECK(std::filesystem::exists(folder / "2026/04/24/image.4.manifest"));
+        // The next one ends the work.
+        auto const files = make_posix_file_system(folder.path());
+        prune(*files);
+        check_store(folder.path());
+        CHECK(blocks_of(folder.path()) == 4);
+      }
+      CHECK(cuts > 6);
     }
   }
 }
