@@ -176,8 +176,9 @@ namespace {
 task<> collect(asio::posix::stream_descriptor& from, std::string& to, std::size_t bytes_max) {
   std::array<char, limits::child_output_bytes> chunk;
   for (;;) {
-    auto const [failed, n] = co_await from.async_read_some(
-        asio::buffer(chunk), asio::experimental::as_tuple(asio::use_awaitable));
+    asio::error_code failed;
+    auto const n = co_await from.async_read_some(asio::buffer(chunk),
+                                                 asio::redirect_error(asio::use_awaitable, failed));
     if (failed == asio::error::operation_aborted) throw std::system_error(failed);
     if (failed) co_return;
     to.append(chunk.data(), std::min(n, bytes_max - to.size()));

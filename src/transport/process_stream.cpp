@@ -63,8 +63,9 @@ void process_stream::drain_errors(std::shared_ptr<shared> state) {
 task<std::size_t> process_stream::read(byte_span to) {
   DISKDUMP_ASSERT(!to.empty());
   auto const state = state_;
-  auto const [failed, n] = co_await state->child.output().async_read_some(
-      asio::buffer(to.data(), to.size()), asio::experimental::as_tuple(asio::use_awaitable));
+  asio::error_code failed;
+  auto const n = co_await state->child.output().async_read_some(
+      asio::buffer(to.data(), to.size()), asio::redirect_error(asio::use_awaitable, failed));
   if (failed == asio::error::eof) co_return 0;
   if (failed == asio::error::operation_aborted) throw std::system_error(failed);
   if (failed) {
@@ -79,9 +80,10 @@ task<std::size_t> process_stream::read(byte_span to) {
 task<> process_stream::write(byte_view bytes) {
   auto const state = state_;
   while (!bytes.empty()) {
-    auto const [failed, n] = co_await state->child.input().async_write_some(
+    asio::error_code failed;
+    auto const n = co_await state->child.input().async_write_some(
         asio::buffer(bytes.data(), bytes.size()),
-        asio::experimental::as_tuple(asio::use_awaitable));
+        asio::redirect_error(asio::use_awaitable, failed));
     if (failed == asio::error::operation_aborted) throw std::system_error(failed);
     if (failed) {
       throw error(transport_errc::connection_lost, severity::transient)
@@ -106,8 +108,9 @@ namespace {
 task<> discard(asio::posix::stream_descriptor& from) {
   byte_vector chunk(limits::stream_read_bytes);
   for (;;) {
-    auto const [failed, n] = co_await from.async_read_some(
-        asio::buffer(chunk), asio::experimental::as_tuple(asio::use_awaitable));
+    asio::error_code failed;
+    auto const n = co_await from.async_read_some(asio::buffer(chunk),
+                                                 asio::redirect_error(asio::use_awaitable, failed));
     if (failed == asio::error::operation_aborted) throw std::system_error(failed);
     if (failed) co_return;
   }
