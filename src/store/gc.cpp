@@ -53,7 +53,6 @@ class collector {
   void condemn();
   void for_each_unnamed_row(std::function<void(std::vector<stored_block> const&)> const& step);
   void for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step);
-  [[nodiscard]] std::uint64_t size_of(block_id const& id) const;
   void note_leases();
   // The leases that keep a collection from being swept, of those that are held.
   [[nodiscard]] static std::vector<std::string> blocking(collection const& c,
@@ -95,17 +94,6 @@ void collector::for_each_unnamed_row(
   if (!found.empty()) step(found);
 }
 
-// For the report only.
-std::uint64_t collector::size_of(block_id const& id) const {
-  try {
-    auto const bytes =
-        parts_.files->read(parts_.layout.block(id.hex()), limits::stored_block_bytes_max);
-    return bytes ? bytes->size() : 0;
-  } catch (error const&) {
-    return 0;  // a bad sector must not keep it from being deleted
-  }
-}
-
 // Files that neither a row nor a manifest knows: of dumps that were cut off, or that run now.
 // `step` is called by one thread at a time.
 void collector::for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step) {
@@ -124,7 +112,8 @@ void collector::for_each_stray(std::function<void(std::vector<stored_block> cons
     parts_.index->find(ids, absent);
     std::vector<stored_block> strays;
     for (std::size_t at = 0; at < ids.size(); ++at) {
-      if (absent[at]) strays.push_back({ids[at], size_of(ids[at])});
+      if (absent[at])
+        strays.push_back({ids[at], block_file_bytes(*parts_.files, parts_.layout, ids[at])});
     }
     monitor_.done += folders;
     std::lock_guard const lock(stepping);

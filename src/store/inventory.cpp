@@ -78,20 +78,10 @@ class size_survey {
       std::vector<bool> absent(step.size(), true);
       parts_.index->find(step, absent);
       for (std::size_t i = 0; i < step.size(); ++i) {
-        if (!absent[i]) found(step[i], file_bytes(step[i]), each);
+        if (!absent[i])
+          found(step[i], block_file_bytes(*parts_.files, parts_.layout, step[i]), each);
       }
     }
-  }
-
-  std::uint64_t file_bytes(block_id const& id) {
-    auto const hex = id.hex();
-    auto const path = parts_.layout.block(hex);
-    auto const name = path.substr(path.rfind('/') + 1);
-    for (auto const& entry :
-         parts_.files->list_directory(parts_.layout.block_folder(hex), listing::sizes)) {
-      if (entry.name == name) return entry.size_bytes;
-    }
-    return 0;
   }
 
   loose_parts& parts_;

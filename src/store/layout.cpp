@@ -72,4 +72,12 @@ void walk_block_files(file_system& files, store_layout const& layout, unsigned f
   }
 }
 
+std::uint64_t block_file_bytes(file_system& files, store_layout const& layout, block_id const& id) {
+  auto const hex = id.hex();
+  for (auto const& file : files.list_directory(layout.block_folder(hex), listing::sizes)) {
+    if (block_of_file(file.name) == id) return file.size_bytes;
+  }
+  return 0;
+}
+
 }  // namespace diskdump

@@ -51,4 +51,8 @@ void walk_block_files(file_system& files, store_layout const& layout, unsigned f
                       listing detail, std::function<void(block_file const&)> const& each,
                       folder_filter const& wanted = {});
 
+// The size of a block's file; 0 where there is none.
+[[nodiscard]] std::uint64_t block_file_bytes(file_system& files, store_layout const& layout,
+                                             block_id const& id);
+
 }  // namespace diskdump
