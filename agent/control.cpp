@@ -17,6 +17,10 @@ void hand_on(server_word& word, agent_session::event&& event) {
     word.changed.wake_all();
   } else if (auto const* const verdicts = std::get_if<std::vector<block_verdict>>(&event)) {
     for (auto const& verdict : *verdicts) word.held->apply(verdict);
+  } else if (auto const* const limit = std::get_if<limit_message>(&event)) {
+    // A limiter that is still to be made is made with what START says.
+    word.start->read_limit_bytes_per_s = limit->read_limit_bytes_per_s;
+    if (word.reading != nullptr) word.reading->set_rate(limit->read_limit_bytes_per_s);
   } else if (auto const* const policy = std::get_if<codec_policy>(&event)) {
     word.policy = *policy;
   } else {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "agent/hold.hpp"
+#include "async/rate_limiter.hpp"
 #include "async/wait_list.hpp"
 #include "wire/agent_session.hpp"
 
@@ -16,7 +17,8 @@ struct server_word {
   explicit server_word(asio::any_io_executor executor) : changed(std::move(executor)) {}
   std::optional<start_message> start;
   codec_policy policy = codec_policy::lz4;
-  hold* held = nullptr;  // set before the first announcement
+  hold* held = nullptr;             // set before the first announcement
+  rate_limiter* reading = nullptr;  // set before the first read
   bool done = false;
   wait_list changed;  // woken when start or done is set
 };

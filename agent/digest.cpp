@@ -35,10 +35,18 @@ task<> announcer::add(read_group group, std::vector<block_outcome> outcomes) {
       add_run({run_kind::zeros, {}, block_count{1}});
       continue;
     }
+    if (*outcomes[i] == session_.expected(next_)) {
+      group.slots[i].release();
+      add_run({run_kind::expected, *outcomes[i], block_count{1}});
+      continue;
+    }
     held_.add({next_, geometry_.length_bytes(next_), std::move(group.slots[i])});
     add_run({run_kind::data, *outcomes[i], block_count{1}});
   }
-  if (has_data_ || clock_.now() - flushed_at_ >= limits::progress_interval) flush();
+  if (has_data_ || expected_blocks_ >= limits::expected_report_blocks ||
+      clock_.now() - flushed_at_ >= limits::progress_interval) {
+    flush();
+  }
 }
 
 void announcer::add_run(digest_run const& run) {
@@ -46,6 +54,8 @@ void announcer::add_run(digest_run const& run) {
   auto& runs = collected_.runs;
   if (run.kind == run_kind::data) {
     has_data_ = true;
+  } else if (run.kind == run_kind::expected) {
+    ++expected_blocks_;
   } else if (!runs.empty() && runs.back().kind == run.kind) {
     runs.back().blocks += run.blocks;
     // The session cuts a long run into frames; what one group adds is at most one frame's worth.
@@ -57,6 +67,10 @@ void announcer::add_run(digest_run const& run) {
 }
 
 void announcer::flush() {
+  // Before the blocks that they are in: a dump that breaks off and goes on behind these blocks
+  // would not hear of them again.
+  for (auto const& range : bad_) session_.bad_range({range.offset_bytes, range.length_bytes});
+  bad_.clear();
   if (!collected_.runs.empty()) {
     session_.digests(collected_);
     out_.flush_session();
@@ -64,23 +78,15 @@ void announcer::flush() {
     collected_.first = next_;
   }
   has_data_ = false;
+  expected_blocks_ = 0;
   flushed_at_ = clock_.now();
 }
 
-// Ranges that touch become one, also across groups: a range is told once the next one is apart.
 void announcer::add_bad(std::vector<bad_range> const& bad) {
   for (auto const& range : bad) add_bad_range(bad_, range);
-  while (bad_.size() > 1) {
-    session_.bad_range({bad_.front().offset_bytes, bad_.front().length_bytes});
-    bad_.erase(bad_.begin());
-  }
 }
 
-void announcer::finish() {
-  for (auto const& range : bad_) session_.bad_range({range.offset_bytes, range.length_bytes});
-  flush();
-  out_.flush_session();
-}
+void announcer::finish() { flush(); }
 
 // ---- Digesting ----------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 // The second stage. Takes groups of blocks in image order; gives DIGESTS to the server and the
 // blocks to hold. All cores compare with zero and hash; several groups are in flight, and they are
-// announced in image order as soon as they are done. A zero block's slot is free at once.
+// announced in image order as soon as they are done. The slot of a zero block, and of one that is
+// what the server expects, is free at once.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,9 @@
 
 namespace diskdump {
 
-// Turns digested groups into messages. Data goes out at once; what is only zeros is collected into
-// long runs, but for no longer than limits::progress_interval.
+// Turns digested groups into messages. Data goes out at once; zeros and blocks that are as expected
+// need no answer and are collected into long runs, but for no longer than
+// limits::progress_interval, and of the latter no more than limits::expected_report_blocks.
 class announcer {
  public:
   // All outlive it.
@@ -49,7 +51,8 @@ class announcer {
   digests_message collected_;
   block_index next_;
   bool has_data_ = false;
-  std::vector<bad_range> bad_;  // the last one may still grow
+  std::uint64_t expected_blocks_ = 0;  // of those collected
+  std::vector<bad_range> bad_;         // the last one may still grow
   clock_source::steady flushed_at_;
 };
 

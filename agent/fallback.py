@@ -28,9 +28,9 @@ import zlib
 
 VERSION = 1
 HELLO, SOURCE, DIGESTS, BLOCK, NOTE, END, ABORT, BAD_RANGE = range(1, 9)
-START, ANSWER, SETTLE, CODEC, DONE = range(64, 69)
+START, ANSWER, SETTLE, CODEC, DONE, LIMIT, EXPECT = range(64, 71)
 HAVE, NEED, WAIT = range(3)
-DATA, ZEROS, HOLE = range(3)
+DATA, ZEROS, HOLE, EXPECTED = range(4)
 RAW, LZ4, ZLIB = range(3)
 POLICY_NONE, POLICY_LZ4, POLICY_ZLIB = range(3)
 INTERNAL, CANNOT_OPEN, READ_FAILED, SOURCE_SHRANK, PROTOCOL, CANCELLED = range(1, 7)
@@ -42,12 +42,14 @@ BLOCK_BYTES_MIN, BLOCK_BYTES_MAX, BLOCK_BYTES_MULTIPLE = 4096, 16 << 20, 4096
 BATCH_BLOCKS_MAX, BATCH_BYTES_MAX = 65536, 1 << 30
 CONTROL_PAYLOAD_BYTES_MAX = 64 << 10
 DIGEST_RUNS_MAX, DIGESTS_BLOCKS_MAX = 256, 65536
+EXPECTED_IDS_MAX, EXPECTED_AHEAD_BLOCKS, EXPECTED_REPORT_BLOCKS = 256, 4096, 64
 READ_BYTES_MAX, GROUPS_IN_FLIGHT_MAX = 1 << 20, 8
 BAD_RANGES_MAX, NOTE_BYTES_MAX, PATH_BYTES_MAX = 4096, 1024, 4096
 SECTOR_BYTES = 512
 WORKER_THREADS_MAX = 64
 OUTPUT_BYTES_MAX = 64 << 10  # of announcements that the server has not taken yet
 ANNOUNCE_INTERVAL_S = 0.2
+RATE_ALLOWANCE_MAX_S, RATE_LOOK_INTERVAL_S = 0.1, 0.5
 
 
 class Failure(Exception):
@@ -129,6 +131,48 @@ class Group:
         self.ids = None  # per block: its id, or None for zeros; set by a digest thread
 
 
+class RateLimiter:
+    """src/async/rate_limiter.hpp for threads: one takes, another one may set the rate."""
+
+    def __init__(self, bytes_per_s):
+        self.changed = threading.Lock()  # guards all below
+        self.rate = bytes_per_s
+        self.charged = self.earned = 0.0
+        self.earned_until = time.monotonic()
+
+    def earn(self):
+        now = time.monotonic()
+        self.earned += self.rate * (now - self.earned_until)
+        self.earned = min(self.earned, self.charged + self.rate * RATE_ALLOWANCE_MAX_S)
+        self.earned_until = now
+
+    def set_rate(self, bytes_per_s):
+        with self.changed:
+            self.earn()
+            if not bytes_per_s:
+                self.earned = self.charged
+            self.rate = bytes_per_s
+
+    def take(self, count):
+        with self.changed:
+            if not self.rate:
+                return
+            turn = self.charged
+            self.charged += count
+        while True:
+            with self.changed:
+                if not self.rate:
+                    return
+                self.earn()
+                pause = (turn - self.earned) / self.rate
+            if pause <= 0:
+                return
+            time.sleep(min(pause, RATE_LOOK_INTERVAL_S))
+
+    def piece_bytes_max(self):
+        return self.rate // 4 or 2**64
+
+
 class Agent:
     def __init__(self, nonce, output):
         self.nonce, self.output = nonce, output
@@ -140,6 +184,9 @@ class Agent:
         self.held = {}  # index -> block, from its announcement until its fate is known
         self.waiting = set()
         self.needed = collections.deque()
+        self.expected = {}  # index -> the id that the server expects, until the block is announced
+        self.expected_until = 0  # what lies before was told, or left out
+        self.announced = 0  # the first block that is not
         self.unsettled = 0
         self.sent = 0
         self.read_bytes = 0
@@ -153,7 +200,7 @@ class Agent:
         if len(head) < 5:
             return None, b""
         length, kind = struct.unpack("<IB", head)
-        if not (START <= kind <= DONE or kind == ABORT):
+        if not (START <= kind <= EXPECT or kind == ABORT):
             raise Failure(PROTOCOL, "unknown message kind %d" % kind)
         if length > CONTROL_PAYLOAD_BYTES_MAX:
             raise Failure(PROTOCOL, "a frame of %d bytes" % length)
@@ -178,6 +225,10 @@ class Agent:
                     if policy > POLICY_ZLIB:
                         raise Failure(PROTOCOL, "unknown codec policy %d" % policy)
                     self.policy = policy
+                elif kind == LIMIT:
+                    self.reading.set_rate(*struct.unpack("<Q", payload))
+                elif kind == EXPECT:
+                    self.on_expect(payload)
                 elif kind == DONE and not payload and self.ended:
                     os._exit(0)
                 else:
@@ -204,6 +255,23 @@ class Agent:
             self.waiting.remove(index)
             self.settle(index, value)
             self.changed.notify_all()
+
+    def on_expect(self, payload):
+        first, count = struct.unpack_from("<QH", payload)
+        if not 0 < count <= EXPECTED_IDS_MAX or len(payload) != 10 + 32 * count:
+            raise Failure(PROTOCOL, "%d expected blocks in %d bytes" % (count, len(payload)))
+        with self.changed:
+            if first < self.expected_until or first + count >= 2**64:
+                raise Failure(
+                    PROTOCOL, "%d expected blocks from %d, not their turn" % (count, first)
+                )
+            self.expected_until = first + count
+            for i in range(max(first, self.announced), first + count):
+                digest = payload[10 + 32 * (i - first) :][:32]
+                if any(digest):
+                    self.expected[i] = digest
+            if len(self.expected) > EXPECTED_AHEAD_BLOCKS:
+                raise Failure(PROTOCOL, "%d blocks are expected" % len(self.expected))
 
     def settle(self, index, value):
         if value == HAVE:
@@ -239,7 +307,7 @@ class Agent:
                 self.batch_blocks,
                 self.policy,
                 self.first_block,
-                self.read_limit,
+                read_limit,
                 threads_max,
                 flags,
                 path_bytes,
@@ -267,9 +335,11 @@ class Agent:
         self.skip_bad_sectors = bool(flags & 1)
         if flags & 2:
             lower_priority()
+        self.reading = RateLimiter(read_limit)
         cores = len(os.sched_getaffinity(0))
         self.threads = max(1, min(cores, threads_max or cores, WORKER_THREADS_MAX))
         self.free_slots = self.batch_blocks
+        self.announced = self.expected_until = self.first_block
         # Several requests share a small batch, so that reading and hashing overlap.
         self.group_blocks = max(
             1, min(READ_BYTES_MAX // self.block_bytes, 64, self.batch_blocks // 4)
@@ -299,7 +369,6 @@ class Agent:
 
     def read(self):
         index, data_end = self.first_block, 0
-        started, allowance_used = time.monotonic(), 0
         while index < self.blocks:
             if index * self.block_bytes >= data_end:
                 hole_end, data_end = self.next_data(index)
@@ -308,14 +377,16 @@ class Agent:
                     index = hole_end
                     continue
             end = min(-(-data_end // self.block_bytes), index + self.group_blocks)
-            count = self.take_slots(end - index)
+            piece = self.reading.piece_bytes_max() // self.block_bytes
+            count = self.take_slots(min(end - index, max(1, piece)))
+            group_end = min((index + count) * self.block_bytes, self.image_bytes)
+            self.reading.take(group_end - index * self.block_bytes)
             blocks, bad = [], []
             for i in range(index, index + count):
                 offset = i * self.block_bytes
                 length = min(self.block_bytes, self.image_bytes - offset)
                 blocks.append(self.read_block(offset, length, bad))
                 self.read_bytes += length
-                allowance_used += length
             if bad and not self.skip_bad_sectors:
                 offset, length = bad[0]
                 raise Failure(
@@ -326,12 +397,6 @@ class Agent:
                 )
             self.pass_on(Group(index, blocks=blocks, bad=bad))
             index += count
-            if self.read_limit:
-                delay = allowance_used / self.read_limit - (time.monotonic() - started)
-                if delay > 0:
-                    time.sleep(delay)
-                if delay < -1:  # unused allowance does not pile up
-                    started, allowance_used = time.monotonic(), 0
         self.pass_on(None)
 
     def next_data(self, index):
@@ -439,7 +504,7 @@ class Agent:
         self.all_ids = hashlib.sha256()
         self.data_blocks = self.zero_blocks = 0
         self.first_of_runs, self.runs = self.first_block, []
-        self.pending_bad, bad_ranges, last_flush = [], 0, time.monotonic()
+        self.pending_bad, bad_ranges, bad_until, last_flush = [], 0, None, time.monotonic()
         while True:
             with self.changed:
                 while not self.to_announce or (
@@ -451,25 +516,26 @@ class Agent:
             if group is None:
                 break
             for offset, length in group.bad:
-                before = len(self.pending_bad)
+                bad_ranges += offset != bad_until
+                bad_until = offset + length
                 add_bad_range(self.pending_bad, offset, length)
-                bad_ranges += len(self.pending_bad) - before
             if bad_ranges > BAD_RANGES_MAX:
                 raise Failure(READ_FAILED, "more than %d bad ranges" % BAD_RANGES_MAX, errno.EIO)
-            while len(self.pending_bad) > 1:
-                self.output.put(frame(BAD_RANGE, struct.pack("<QQ", *self.pending_bad.pop(0))))
             hole = group.hole_blocks
             last = group.first + max(hole, len(group.blocks)) == self.blocks
             if hole:
                 self.add_zeros(HOLE, hole, zero_id, zero_tail_id if last else zero_id)
             self.add_blocks(group, zero_id, zero_tail_id if last else zero_id)
             data = any(kind == DATA for kind, _, _ in self.runs)
-            if data or time.monotonic() - last_flush > ANNOUNCE_INTERVAL_S:
+            expected = sum(count for kind, count, _ in self.runs if kind == EXPECTED)
+            if (
+                data
+                or expected >= EXPECTED_REPORT_BLOCKS
+                or time.monotonic() - last_flush > ANNOUNCE_INTERVAL_S
+            ):
                 self.flush_runs()
                 last_flush = time.monotonic()
         self.flush_runs()
-        for part in self.pending_bad:
-            self.output.put(frame(BAD_RANGE, struct.pack("<QQ", *part)))
         self.finish()
 
     def add_zeros(self, kind, count, zero_id, last_id):
@@ -497,9 +563,12 @@ class Agent:
 
     def add_blocks(self, group, zero_id, last_id):
         last = group.first + len(group.blocks) - 1
+        expected = set()  # what the server has for certain needs neither a slot nor an answer
         with self.changed:
             for i, (block, digest) in enumerate(zip(group.blocks, group.ids), group.first):
-                if digest is None:
+                if digest is not None and digest == self.expected.get(i):
+                    expected.add(i)
+                if digest is None or i in expected:
                     self.free_slots += 1
                 else:
                     self.held[i] = block
@@ -512,14 +581,24 @@ class Agent:
             else:
                 if self.blocks_in_runs() >= DIGESTS_BLOCKS_MAX:
                     self.flush_runs()
-                self.runs.append([DATA, 1, digest])
+                if i not in expected:
+                    self.runs.append([DATA, 1, digest])
+                elif self.runs and self.runs[-1][0] == EXPECTED:
+                    self.runs[-1][1] += 1
+                else:
+                    self.runs.append([EXPECTED, 1, None])
                 self.data_blocks += 1
                 self.all_ids.update(digest)
-            if len(self.runs) >= DIGEST_RUNS_MAX:
+            # Of an expected run each block counts.
+            if sum(n if kind == EXPECTED else 1 for kind, n, _ in self.runs) >= DIGEST_RUNS_MAX:
                 self.flush_runs()
         group.blocks = ()
 
     def flush_runs(self):
+        # Before the blocks that they are in: a dump that goes on behind these does not ask again.
+        for part in self.pending_bad:
+            self.output.put(frame(BAD_RANGE, struct.pack("<QQ", *part)))
+        self.pending_bad = []
         if not self.runs:
             return
         self.output.wait_for_room()
@@ -530,8 +609,16 @@ class Agent:
                 if kind == DATA
                 else struct.pack("<BI", kind, count)
             )
+        before = self.first_of_runs
         self.first_of_runs += self.blocks_in_runs()
         self.runs = []
+        with self.changed:
+            self.announced = self.first_of_runs
+            if self.announced - before > len(self.expected):
+                self.expected = {i: e for i, e in self.expected.items() if i >= self.announced}
+            else:
+                for i in range(before, self.announced):
+                    self.expected.pop(i, None)
         self.output.put(frame(DIGESTS, b"".join(payload)))
 
     def finish(self):
@@ -581,12 +668,16 @@ def add_bad_range(ranges, offset, length):
 
 
 def lower_priority():
+    """Of all threads: the writer of stdout runs already. What fails here costs only politeness."""
     try:
-        os.nice(19)
-        import ctypes  # not everywhere; what fails here costs only politeness
+        threads = [int(name) for name in os.listdir("/proc/self/task")]
+        for thread in threads:
+            os.setpriority(os.PRIO_PROCESS, thread, 19)
+        import ctypes  # not everywhere
 
         number = {"x86_64": 251, "aarch64": 30}[platform.machine()]
-        ctypes.CDLL(None).syscall(number, 1, 0, 3 << 13)  # ioprio_set(process, self, idle)
+        for thread in threads:
+            ctypes.CDLL(None).syscall(number, 1, thread, 3 << 13)  # ioprio_set(process, …, idle)
     except Exception:
         pass
 

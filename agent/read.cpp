@@ -18,7 +18,7 @@ std::uint32_t request_blocks_max(std::uint32_t block_bytes, std::uint32_t batch_
 }
 
 image_reader::image_reader(asio::any_io_executor executor, disk& source, buffer_pool& slots,
-                           read_limiter& limiter, read_settings settings)
+                           rate_limiter& limiter, read_settings settings)
     : executor_(std::move(executor)),
       source_(source),
       slots_(slots),
@@ -69,11 +69,12 @@ task<> image_reader::plan(sender<read_group> out) {
 
 task<block_index> image_reader::plan_extent(sender<read_group>& out, block_index from,
                                             block_index end) {
-  auto const blocks_max = std::max<std::uint64_t>(
-      1, std::min<std::uint64_t>(
-             request_blocks_max(settings_.geometry.block_bytes, settings_.batch_blocks),
-             limiter_.request_bytes_max() / settings_.geometry.block_bytes));
+  std::uint64_t const request_max =
+      request_blocks_max(settings_.geometry.block_bytes, settings_.batch_blocks);
   while (from < end) {
+    // Asked each time, since the rate may change on the way.
+    auto const blocks_max = std::clamp<std::uint64_t>(
+        limiter_.piece_bytes_max() / settings_.geometry.block_bytes, 1, request_max);
     read_group group;
     auto const wanted = std::min((end - from).value, blocks_max);
     group.slots.reserve(wanted);

@@ -7,11 +7,11 @@
 #include <optional>
 #include <vector>
 
-#include "agent/read_limiter.hpp"
 #include "agent/rescue.hpp"
 #include "agent/turnstile.hpp"
 #include "async/buffer_pool.hpp"
 #include "async/channel.hpp"
+#include "async/rate_limiter.hpp"
 #include "base/units.hpp"
 #include "io/disk.hpp"
 
@@ -42,7 +42,7 @@ class image_reader {
  public:
   // All outlive the reader. One executor, single-threaded.
   image_reader(asio::any_io_executor executor, disk& source, buffer_pool& slots,
-               read_limiter& limiter, read_settings settings);
+               rate_limiter& limiter, read_settings settings);
 
   // Completes when the last group was taken over by `out`, which is finished then; resumes on the
   // executor. Throws agent_errc for what ends the dump. Cancelled: throws once no request is in
@@ -69,7 +69,7 @@ class image_reader {
   asio::any_io_executor executor_;
   disk& source_;
   buffer_pool& slots_;
-  read_limiter& limiter_;
+  rate_limiter& limiter_;
   read_settings settings_;
   receiver<read_group> plans_;
   sender<read_group> out_;

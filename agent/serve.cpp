@@ -40,6 +40,8 @@ struct dump_state {
   server_word word;
   std::optional<buffer_pool> slots;  // exactly one batch
   std::optional<hold> held;
+  asio_timer_source timers;
+  std::optional<rate_limiter> reading;  // the server may change its rate
   output out;
   bool ended = false;  // END was said
 };
@@ -91,8 +93,8 @@ task<> dump_image(dump_state& dump, session_nonce nonce) {
   // From here on `image_bytes` rules, whatever becomes of the source.
   block_geometry const geometry{properties.size_bytes, start.block_bytes};
   dump.slots.emplace(dump.executor, start.block_bytes, start.batch_blocks);
-  asio_timer_source timers;
-  read_limiter limiter(timers, start.read_limit_bytes_per_s);
+  auto& limiter = dump.reading.emplace(dump.timers, dump.word.start->read_limit_bytes_per_s);
+  dump.word.reading = &limiter;
   image_reader reader(dump.executor, *source, *dump.slots, limiter,
                       {.geometry = geometry,
                        .first_block = start.first_block,
@@ -100,7 +102,7 @@ task<> dump_image(dump_state& dump, session_nonce nonce) {
                        .skip_bad_sectors = start.skip_bad_sectors});
   auto& held = dump.held.emplace(dump.executor, start.batch_blocks);
   dump.word.held = &held;
-  announcer announce(geometry, start.first_block, timers.clock(), session, dump.out, held);
+  announcer announce(geometry, start.first_block, dump.timers.clock(), session, dump.out, held);
 
   auto groups = make_channel<read_group>(dump.executor, 1);
   co_await with_scope([&](scope& stages) {

@@ -108,8 +108,8 @@ void measure_put(std::string const& base, std::size_t blocks, unsigned threads) 
 void fill_index(std::string const& base, std::vector<block_id> const& ids) {
   stopwatch const watch;
   std::uint64_t rebuilt = 0;
-  store_index index({base + "/.blockstore/blocks.db", false, true, limits::index_wait_max}, nullptr,
-                    rebuilt);
+  store_index index({.path = base + "/.blockstore/blocks.db", .wait_max = limits::index_wait_max},
+                    nullptr, rebuilt);
   std::vector<stored_block> batch;
   for (auto const& id : ids) {
     batch.push_back({id, frame_bytes});

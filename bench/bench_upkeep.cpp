@@ -1,8 +1,8 @@
-// What looking after a loose store costs: verify, gc and reindex, beside what the cores can do at
+// What looking after a store costs: verify, gc and reindex, beside what the cores can do at
 // best with the same blocks.
 //
-//   bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [THREADS]     DIR is a folder of the file system to
-//   measure
+//   bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [loose|pack] [THREADS]     DIR is a folder of the file
+//   system to measure
 //
 // The store is synthetic: half of each block compresses. Each phase runs in a process of its own,
 // so that its memory is its own.
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -39,6 +40,7 @@ struct settings {
   std::string base;
   std::uint64_t blocks = 100'000;
   std::uint32_t block_bytes = 4096;
+  store_format kind = store_format::loose;
   unsigned threads = std::max(1U, std::thread::hardware_concurrency());
 };
 
@@ -97,7 +99,8 @@ void in_a_child(std::function<std::string()> const& phase) {
 
 std::string build(settings const& s) {
   auto const seconds = seconds_of([&] {
-    auto const store = open_store(s.base, {.create_block_bytes = s.block_bytes});
+    auto const store =
+        open_store(s.base, {.create_block_bytes = s.block_bytes, .create_format = s.kind});
     std::vector<block_id> ids(s.blocks);
     run_parallel(s.blocks, s.threads * 2, [&](std::size_t i) {
       auto const block = make_block(i, s.block_bytes);
@@ -114,8 +117,9 @@ std::string build(settings const& s) {
       header.source = format("host{}:/dev/sda", image);
       header.date = iso_time(day);
       header.geometry = {count * s.block_bytes, s.block_bytes};
-      manifest_writer writer(s.base, format("image{}", image), header);
+      manifest_writer writer(s.base, format("image{}", image), header, *store);
       for (std::uint64_t i = 0; i < count; ++i) writer.add(ids[(first + i) % s.blocks]);
+      store->barrier();
       (void)writer.publish(day);
     }
   });
@@ -140,22 +144,30 @@ std::string limit_of_cores(settings const& s) {
                 static_cast<double>(some * s.block_bytes) / seconds / 1e6);
 }
 
-// Opening, reading and closing the files, and nothing else.
+// Opening, reading and closing the files of blocks, and nothing else.
 std::string limit_of_files(settings const& s) {
   std::vector<std::string> paths;
   std::string const root = s.base + "/.blockstore";
   for (auto const& entry : std::filesystem::recursive_directory_iterator(root)) {
-    if (entry.path().extension() == ".lz4") {
+    if (entry.path().extension() == (s.kind == store_format::loose ? ".lz4" : ".pack")) {
       paths.push_back(entry.path().string().substr(root.size() + 1));
     }
   }
   auto const files = make_posix_file_system(root);
+  std::atomic<std::uint64_t> bytes{0};
   auto const seconds = seconds_of([&] {
     run_parallel(paths.size(), s.threads, [&](std::size_t i) {
-      if (files->read(paths[i], limits::stored_block_bytes_max)->empty()) std::abort();
+      for (std::uint64_t at = 0;;) {
+        auto const n = files->read(paths[i], limits::pack_read_bytes, at)->size();
+        at += n;
+        bytes += n;
+        if (n < limits::pack_read_bytes) break;
+      }
     });
   });
-  return format("read the files: {:.0f} blocks/s", static_cast<double>(paths.size()) / seconds);
+  return format("read the files: {:.0f} blocks/s, {:.0f} MB/s",
+                static_cast<double>(s.blocks) / seconds,
+                static_cast<double>(bytes) / seconds / 1e6);
 }
 
 std::string verify(settings const& s) {
@@ -164,7 +176,8 @@ std::string verify(settings const& s) {
   auto const before = rss_peak_bytes();
   auto const seconds =
       seconds_of([&] { report = verify_store(s.base, {.threads = s.threads}, monitor); });
-  if (!report.all_well() || report.blocks != s.blocks) throw std::runtime_error("damage");
+  // In packs the lists of the images are blocks, too.
+  if (!report.all_well() || report.blocks < s.blocks) throw std::runtime_error("damage");
   return format("verify: {:.2f} s, {:.0f} blocks/s, {:.0f} MB/s of content, RSS +{} bytes a block",
                 seconds, static_cast<double>(report.blocks) / seconds,
                 static_cast<double>(report.content_bytes) / seconds / 1e6,
@@ -186,9 +199,12 @@ std::string collect(settings const& s, char const* what) {
   auto const before = rss_peak_bytes();
   auto const seconds =
       seconds_of([&] { report = collect_garbage(s.base, {.threads = s.threads}, monitor); });
-  return format("gc, {}: {:.2f} s, {:.0f} blocks/s, {} freed, RSS +{} bytes a block", what, seconds,
-                static_cast<double>(s.blocks) / seconds, report.freed.blocks,
-                (rss_peak_bytes() - before) / s.blocks);
+  return format(
+      "gc, {}: {:.2f} s, {:.0f} blocks/s, {} freed ({:.0f}/s), {} packs removed, RSS +{} bytes a "
+      "block",
+      what, seconds, static_cast<double>(s.blocks) / seconds, report.freed.blocks,
+      static_cast<double>(report.freed.blocks) / seconds, report.reclaimed.packs_removed,
+      (rss_peak_bytes() - before) / s.blocks);
 }
 
 void remove_images(settings const& s, unsigned first, unsigned last) {
@@ -199,7 +215,9 @@ void remove_images(settings const& s, unsigned first, unsigned last) {
 
 void remove_index(settings const& s) {
   for (auto const* const suffix : {"", "-wal", "-shm"}) {
-    std::filesystem::remove(s.base + "/.blockstore/blocks.db" + suffix);
+    for (auto const* const name : {"blocks.db", "packs.db"}) {
+      std::filesystem::remove(s.base + "/.blockstore/" + name + suffix);
+    }
   }
 }
 
@@ -208,13 +226,14 @@ void remove_index(settings const& s) {
 int main(int argc, char** argv) {
   settings s;
   if (argc < 2) {
-    std::fputs("usage: bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [THREADS]\n", stderr);
+    std::fputs("usage: bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [FORMAT] [THREADS]\n", stderr);
     return 2;
   }
   s.base = std::string(argv[1]) + format("/bench-upkeep-{}", ::getpid());
   if (argc > 2) s.blocks = std::strtoull(argv[2], nullptr, 10);
   if (argc > 3) s.block_bytes = static_cast<std::uint32_t>(std::strtoul(argv[3], nullptr, 10));
-  if (argc > 4) s.threads = static_cast<unsigned>(std::strtoul(argv[4], nullptr, 10));
+  if (argc > 4) s.kind = store_format_of(argv[4]).value_or(store_format::loose);
+  if (argc > 5) s.threads = static_cast<unsigned>(std::strtoul(argv[5], nullptr, 10));
   std::filesystem::create_directories(s.base);
   in_a_child([&] { return build(s); });
   for (int round = 0; round < 3; ++round) {

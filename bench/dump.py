@@ -65,56 +65,67 @@ def make_image(path, size_mib, sources, data_bytes):
     shutil.rmtree(tree)
 
 
-class AgentWatch(threading.Thread):
-    """The largest VmHWM that any agent reached while it ran."""
+class PeakWatch(threading.Thread):
+    """The largest VmHWM that any of some processes reached while it ran. (What wait4() tells includes
+    the Python that was there before exec.)"""
 
-    def __init__(self):
+    def __init__(self, pids):
         super().__init__(daemon=True)
+        self.pids = pids
         self.peak_kib = 0
         self.stopped = threading.Event()
+        self.start()
 
     def run(self):
-        while not self.stopped.wait(0.02):
-            for pid in all_pids():
-                words = read_proc(pid, "cmdline").split(b"\0")
-                if len(words) > 2 and words[1] == b"serve":
+        while not self.stopped.wait(0.01):
+            for pid in self.pids():
+                if read_proc(pid, "comm").startswith(b"diskdump") or b"serve" in read_proc(pid, "cmdline"):
                     for line in read_proc(pid, "status").splitlines():
                         if line.startswith(b"VmHWM:"):
                             self.peak_kib = max(self.peak_kib, int(line.split()[1]))
 
+    def stop(self):
+        self.stopped.set()
+        self.join()
+        return self.peak_kib / 1024
+
+
+def agents():
+    """All processes that are agents."""
+    return [pid for pid in all_pids() if read_proc(pid, "cmdline").split(b"\0")[1:2] == [b"serve"]]
+
 
 def run(case, *arguments):
-    """Runs diskdump; seconds, CPU seconds, peak RSS in KiB, its events."""
+    """Runs diskdump; seconds, CPU seconds, peak RSS in MiB, its events."""
     command = [DISKDUMP, "--base", case.store, "--json", *arguments]
     read_end, write_end = os.pipe()
     begin = time.monotonic()
     process = subprocess.Popen(command, stdout=write_end, stdin=subprocess.DEVNULL)
     os.close(write_end)
+    watch = PeakWatch(lambda: [process.pid])
     with os.fdopen(read_end) as out:
         events = [json.loads(line) for line in out]
+    rss_mib = watch.stop()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"diskdump ended with {process.returncode}: {events}")
     return {"seconds": seconds, "cpu_s": usage.ru_utime + usage.ru_stime,
-            "rss_mib": usage.ru_maxrss / 1024, "events": events}
+            "rss_mib": rss_mib, "events": events}
 
 
 def one_round(case, sshd, image, options):
     shutil.rmtree(case.store)
     os.mkdir(case.store)
     figures = {}
-    watch = AgentWatch()
-    watch.start()
+    watch = PeakWatch(agents)
     for phase in ("first", "unchanged"):
         done = run(case, "dump", *sshd.arguments, *options, f"{sshd.host}:{image}", "--as", "bench")
         target = done.pop("events")[0]
         figures[phase] = {**done, **{k: target[k] for k in ("bytes_wire", "blocks_stored",
                                                             "blocks_reused", "blocks_zero")}}
-    watch.stopped.set()
-    watch.join()
-    figures["agent_rss_mib"] = watch.peak_kib / 1024
+    figures["agent_rss_mib"] = watch.stop()
     out = os.path.join(case.folder, "restored.img")
     figures["restore"] = run(case, "restore", "bench", "-o", out)
     figures["restore"].pop("events")

@@ -111,9 +111,11 @@ def suite_of(test):
 
 
 def needs_cases(test, build_dir):
-    """Whether a test may not pass without a summary line: end-to-end scripts and doctest programs."""
-    unit = os.path.join(os.path.abspath(build_dir), "tests/unit") + "/"
-    return "e2e" in suite_of(test) or os.path.abspath(test["cmd"][0]).startswith(unit)
+    """Whether a test may not pass without a summary line: end-to-end scripts, doctest programs, and
+    the simulation."""
+    counted = tuple(os.path.join(os.path.abspath(build_dir), "tests", folder) + "/"
+                    for folder in ("unit", "simulation"))
+    return "e2e" in suite_of(test) or os.path.abspath(test["cmd"][0]).startswith(counted)
 
 
 def report(label, output, status, seconds, counts):

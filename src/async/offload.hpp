@@ -17,24 +17,32 @@ namespace diskdump {
 
 // Threads that run functions. Destroying it waits for the functions that run and drops those that
 // do not; the coroutines that await them must be gone by then, which scopes see to.
+//
+// A pool may also have no threads, and run its functions one by one on an executor that it is
+// given: the same code then runs in an order that a simulation decides. Such functions take their
+// turn between those of the event loop, and must not wait for it.
 class worker_pool {
  public:
-  explicit worker_pool(unsigned threads) : threads_(threads), pool_(threads) {}
+  explicit worker_pool(unsigned threads)
+      : threads_(threads), pool_(std::in_place, threads), executor_(pool_->get_executor()) {}
+  // `threads` is what the pool says of itself. `executor` outlives it.
+  worker_pool(asio::any_io_executor executor, unsigned threads)
+      : threads_(threads), executor_(std::move(executor)) {}
   ~worker_pool() {
-    pool_.stop();
-    pool_.join();
+    if (!pool_) return;
+    pool_->stop();
+    pool_->join();
   }
   worker_pool(worker_pool const&) = delete;
   worker_pool& operator=(worker_pool const&) = delete;
 
   [[nodiscard]] unsigned threads() const noexcept { return threads_; }
-  [[nodiscard]] asio::thread_pool::executor_type executor() noexcept {
-    return pool_.get_executor();
-  }
+  [[nodiscard]] asio::any_io_executor const& executor() const noexcept { return executor_; }
 
  private:
   unsigned threads_;
-  asio::thread_pool pool_;
+  std::optional<asio::thread_pool> pool_;
+  asio::any_io_executor executor_;
 };
 
 namespace detail {

@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include <asio.hpp>
-#include <asio/experimental/as_tuple.hpp>
 
 namespace diskdump {
 

@@ -1,5 +1,7 @@
 #include "async/timer.hpp"
 
+#include <algorithm>
+
 namespace diskdump {
 
 task<> asio_timer_source::sleep(std::chrono::steady_clock::duration duration) {
@@ -25,6 +27,14 @@ void manual_timer_source::advance(std::chrono::steady_clock::duration duration) 
     if (due > clock_.steady_now) break;
     list->wake_all();
   }
+}
+
+bool manual_timer_source::advance_to_next() {
+  if (sleepers_.empty()) return false;
+  // One whose time has come already is being woken, and only has to run.
+  auto const due = sleepers_.begin()->first;
+  advance(std::max(due - clock_.steady_now, std::chrono::steady_clock::duration::zero()));
+  return true;
 }
 
 }  // namespace diskdump

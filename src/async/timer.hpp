@@ -34,6 +34,8 @@ class manual_timer_source final : public timer_source {
   [[nodiscard]] clock_source const& clock() const override { return clock_; }
   [[nodiscard]] task<> sleep(std::chrono::steady_clock::duration duration) override;
   void advance(std::chrono::steady_clock::duration duration);
+  // Moves the clock to where the next sleeper wakes; false, and nothing changed, where none sleeps.
+  bool advance_to_next();
   [[nodiscard]] std::size_t sleepers() const noexcept { return sleepers_.size(); }
 
  private:

@@ -17,6 +17,10 @@ inline constexpr std::size_t GiB = 1024 * MiB;
 inline constexpr std::uint32_t block_bytes_default = 128 * KiB;
 inline constexpr std::uint32_t block_bytes_min = 4 * KiB;
 inline constexpr std::uint32_t block_bytes_max = 16 * MiB;
+// A list holds so many digests of 32 bytes, 128 KiB, and is a block like others.
+inline constexpr std::size_t list_digests_max = 4096;
+inline constexpr std::size_t list_bytes_max = list_digests_max * 32;
+static_assert(list_bytes_max <= block_bytes_max);
 // Blocks are read with O_DIRECT; every logical sector size in use divides this.
 inline constexpr std::uint32_t block_bytes_multiple = 4 * KiB;
 inline constexpr std::uint32_t batch_blocks_default = 80;
@@ -36,6 +40,13 @@ inline constexpr std::size_t frame_payload_bytes_max = block_header_bytes + bloc
 inline constexpr std::size_t control_payload_bytes_max = 64 * KiB;
 inline constexpr std::size_t digest_runs_max = 256;
 inline constexpr std::size_t answers_max = 256;
+// The ids of one EXPECT: 8 KiB, so that the first leaves while the next is looked up.
+inline constexpr std::size_t expected_ids_max = 256;
+// Expected digests that were told of blocks that the server has not seen announced. What is under
+// way in a round trip must fit: 2 GB/s x 100 ms / 128 KiB = 1526, and one message and one report
+// (expected_report_blocks). 4096 leave room for 200 ms and are 128 KiB of ids on either side.
+inline constexpr std::uint64_t expected_ahead_blocks = 4096;
+inline constexpr std::size_t expectations_bytes_max = expected_ahead_blocks * 32;
 // All blocks of one DIGESTS, zero runs included: what one message makes the receiver hash for the
 // image digest (32 bytes a block, 2 MiB, 1.5 ms) and write to a manifest. A long hole takes
 // several.
@@ -49,6 +60,8 @@ inline constexpr std::size_t bad_ranges_max = 4096;
 inline constexpr std::size_t login_noise_bytes_max = 64 * KiB;
 static_assert(digests_blocks_max >= digest_runs_max);
 static_assert(digest_runs_max * 33 + 16 <= control_payload_bytes_max);
+static_assert(expected_ids_max * 32 + 16 <= control_payload_bytes_max);
+static_assert(2 * expected_ids_max <= expected_ahead_blocks);
 static_assert(path_bytes_max + 64 <= control_payload_bytes_max);
 
 // ---- Agent --------------------------------------------------------------------------------------
@@ -57,14 +70,14 @@ inline constexpr std::size_t reads_in_flight_max = 8;
 inline constexpr std::size_t digest_groups_in_flight_max = 4;
 inline constexpr std::size_t read_buffers_max = 64;  // blocks of one request
 inline constexpr std::size_t sector_bytes_min = 512;
-// A lane that compresses has scratch for one block, and keeps what its compressors took: zlib at
-// level 1 268 KiB, LZ4 with linked blocks 16 + 128 KiB, and what malloc adds.
+// A lane that compresses has scratch for one block, and keeps what its compressors took: libdeflate
+// at level 1 200 KiB, LZ4 at most 16 + 128 KiB, and what malloc adds; the rest is spare.
 inline constexpr std::size_t compressor_state_bytes = 416 * KiB;
 // All lanes together, but one lane with one block's scratch where blocks are larger.
 inline constexpr std::size_t compress_memory_bytes_max = 6 * MiB;
 // Everything else beside the batch: 64 threads, each 20 KiB of stack and of what the C library
 // keeps for it (1.3 MiB), 100 bytes a block of the batch (6.3 MiB for 65536 blocks), announcements
-// and input (0.1 MiB), the program (1.5 MiB).
+// and input (0.1 MiB), expected digests (0.1 MiB), the program (1.5 MiB).
 inline constexpr std::size_t agent_overhead_bytes_max = 10 * MiB;
 inline constexpr std::size_t compress_hop_bytes = 256 * KiB;   // handed to a worker at a time
 inline constexpr std::size_t worker_hop_bytes_min = 64 * KiB;  // less is not worth the way
@@ -74,6 +87,11 @@ inline constexpr std::size_t write_bytes_max = 1 * MiB;
 inline constexpr std::size_t write_blocks_max = 32;
 inline constexpr std::size_t control_read_bytes = 16 * KiB;
 inline constexpr unsigned worker_threads_max = 64;
+// Blocks that are as expected need no answer, so they are told together: 8 MiB of 128 KiB blocks,
+// few enough that the server's window moves on while they are read.
+inline constexpr std::uint64_t expected_report_blocks = 64;
+static_assert(expected_report_blocks <= digest_runs_max);
+static_assert(expected_report_blocks * 16 <= expected_ahead_blocks);
 
 // ---- Disks --------------------------------------------------------------------------------------
 inline constexpr std::size_t disk_buffers_max = 64;  // of one vectored read; far below IOV_MAX
@@ -92,6 +110,7 @@ inline constexpr std::size_t system_file_bytes_max = 1 * MiB;  // of /proc and /
 // + blocks waiting for verify     the rest, by lease
 // + blocks being written          the same leases, handed on
 // Digests in flight are 33 bytes per block of the batch and a few control frames: below 0.1 batch.
+// Expected digests come on top (expect_bytes_max).
 inline constexpr std::size_t channel_window_bytes_max = 2 * MiB;
 inline constexpr std::size_t channel_window_bytes_min = 256 * KiB;
 inline constexpr std::size_t stream_read_bytes = 256 * KiB;
@@ -107,10 +126,46 @@ inline constexpr std::size_t secret_bytes_max = 1024;
 inline constexpr std::size_t addresses_max = 8;  // of one host name that are tried
 inline constexpr int pipe_bytes = 1 << 20;       // F_SETPIPE_SZ; an unprivileged user's limit
 
+// What all of it comes to on the server, for so many targets at work with batches of so many bytes:
+//   the process itself            server_overhead_bytes: the program, worker and writer threads,
+//                                 SQLite's page caches, an epoch's list of blocks, a pack's two
+//                                 buffers
+// + per target                    its batch (leases and channel window), a tenth of it for digests,
+//                                 expected digests
+// + per connection                the socket's ring, what waits to be sent, a stream's read buffer,
+//                                 libssh2's own packets
+// Measured in bench/fleet.py, which prints this bound beside the peak.
+inline constexpr std::size_t server_overhead_bytes = 48 * MiB;
+inline constexpr std::size_t connection_bytes_max =
+    ssh_receive_buffer_bytes + ssh_send_buffer_bytes_max + stream_read_bytes + 512 * KiB;
+// Expected digests in the session, with 8 bytes of index each; the same on their way to the agent;
+// and for the reader of the manifest that they come from 64 KiB of text and one list, packed and
+// unpacked. The same again for the manifest that is written.
+inline constexpr std::size_t expect_bytes_max =
+    2 * expectations_bytes_max + 96 * KiB + 4 * list_bytes_max;
+[[nodiscard]] constexpr std::uint64_t server_memory_bytes_max(std::uint64_t targets_active,
+                                                              std::uint64_t batch_bytes) noexcept {
+  return server_overhead_bytes + targets_active * (batch_bytes + batch_bytes / 10 +
+                                                   expect_bytes_max + connection_bytes_max);
+}
+static_assert(server_memory_bytes_max(1, 10 * MiB) <= 64 * MiB + 11 * MiB);
+
 // ---- Deployment -------------------------------------------------------------------------------
 // Candidates for the agent's place (six), and what their report takes: a path and a sentence each.
 inline constexpr std::size_t agent_directories_max = 16;
 inline constexpr std::size_t launch_report_bytes_max = 16 * KiB;
+
+// ---- Commands around a dump
+// -----------------------------------------------------------------------
+inline constexpr std::size_t target_command_bytes_max = 16 * KiB;
+// Of each command's output: what is shown of it, and how much of one line.
+inline constexpr std::size_t target_command_lines_max = 1000;
+inline constexpr std::size_t target_command_line_bytes_max = 1024;
+// A snapshot or a freeze takes seconds; flushing a large database first may take minutes.
+inline constexpr std::chrono::minutes target_command_time_max{10};
+// A post command whose connection was lost is given so long to be reached again.
+inline constexpr std::chrono::seconds post_connect_time_max{120};
+inline constexpr std::chrono::seconds post_connect_pause{5};
 
 // ---- Server, shared -----------------------------------------------------------------------------
 inline constexpr std::size_t targets_max = 4096;
@@ -130,6 +185,14 @@ inline constexpr std::size_t verify_blocks_per_hop = 32;
 // memory, 100 bytes a block: 8192 × 100 = 0.8 MB.
 inline constexpr std::size_t epoch_blocks_max = 8192;
 inline constexpr std::uint64_t epoch_bytes_max = 1 * GiB;
+
+// ---- Lists of targets ---------------------------------------------------------------------------
+// --targets-from: a line holds a target with a few paths, quoted at worst, and its flags.
+inline constexpr std::size_t targets_line_bytes_max = 16 * KiB;
+// 4096 targets of 1 KiB; a file that is larger is not such a list.
+inline constexpr std::size_t targets_file_bytes_max = 4 * MiB;
+inline constexpr std::size_t targets_line_words_max = 64;
+static_assert(targets_line_bytes_max >= 2 * path_bytes_max);
 
 // ---- Store --------------------------------------------------------------------------------------
 // A stored frame: the largest block and what LZ4 adds to data that does not shrink.
@@ -154,6 +217,13 @@ inline constexpr std::size_t manifest_search_entries_max = 10'000'000;
 // Files that verify and reindex look at together, in the order of the disk: 64 bytes each.
 inline constexpr std::size_t upkeep_files_per_window = 1'000'000;
 inline constexpr unsigned upkeep_folders_per_task = 256;
+// Neighbours that one thread looks at in turn: one read where they lie in a pack.
+inline constexpr std::size_t upkeep_blocks_per_task = 1024;
+inline constexpr std::size_t upkeep_bytes_per_task = 4 * MiB;
+// What it reads at once: little enough to be in a core's own cache when it is hashed.
+inline constexpr std::size_t upkeep_bytes_per_read = 256 * KiB;
+// At the same time, each over all rows of the index.
+inline constexpr unsigned upkeep_queries_max = 4;
 // What verify lists one by one; more are counted.
 inline constexpr std::size_t verify_findings_max = 100'000;
 inline constexpr unsigned upkeep_threads_max = 64;
@@ -161,14 +231,48 @@ inline constexpr unsigned upkeep_threads_max = 64;
 inline constexpr unsigned put_tries_max = 16;
 inline constexpr unsigned quarantine_copies_max = 10000;  // of one block
 
+// ---- Packs --------------------------------------------------------------------------------------
+// A pack is ended when it has this size: few files (16,384 for a TiB), little to copy when gc
+// makes its free part usable again.
+inline constexpr std::size_t pack_bytes = 64 * MiB;
+inline constexpr std::size_t pack_header_bytes = 64;
+inline constexpr std::size_t pack_entry_header_bytes = 64;
+// An offset in a pack is 32 bits: the last entry begins below pack_bytes.
+static_assert(pack_bytes + pack_entry_header_bytes + stored_block_bytes_max < 0x8000'0000ULL);
+// One write; two such buffers are in memory, one that fills and one that is written.
+inline constexpr std::size_t pack_write_bytes = 4 * MiB;
+// One read of what looks after packs, per thread, and what may lie between two of its blocks that
+// are read together.
+inline constexpr std::size_t pack_read_bytes = 4 * MiB;
+inline constexpr std::size_t pack_read_gap_bytes = 64 * KiB;
+// gc copies what is left of a pack when less than this is still needed: for a byte that becomes
+// free at most 70/30 bytes are copied, and a store is at most 1/0.7 of what it needs.
+inline constexpr unsigned pack_live_percent_min = 70;
+// Packs smaller than a quarter are put together once there are so many of them.
+inline constexpr std::size_t pack_small_bytes = pack_bytes / 4;
+inline constexpr std::size_t pack_small_count_max = 16;
+// Packs whose rows gc looks for at once.
+inline constexpr std::size_t pack_copies_per_step = 1024;
+// Tries of get() to find a block that is being moved.
+inline constexpr unsigned pack_read_tries_max = 16;
+// A piece of a file that is written so large goes to the disk at once.
+inline constexpr std::size_t early_write_back_bytes_min = 1 * MiB;
+
 // ---- Manifests ----------------------------------------------------------------------------------
 inline constexpr std::size_t manifest_bytes_per_block = 65;  // 64 hex digits and a line end
+// In a store of packs a line names a list of list_digests_max, with 43 characters and a line end:
+// 88 KiB for a TiB in blocks of 128 KiB.
+inline constexpr std::size_t manifest_bytes_per_list = 44;
 // Lines that one hop to a writer thread may write, so that a huge hole stays cancellable.
 inline constexpr std::uint64_t manifest_lines_per_hop = 65536;
 inline constexpr std::size_t manifest_line_bytes_max = 8 * KiB;
 inline constexpr std::size_t manifest_comment_lines_max = 10000;
 inline constexpr std::size_t manifest_versions_per_day_max = 100000;
 inline constexpr std::size_t name_bytes_max = 200;  // a file name with ".NNNNN.manifest" fits 255
+// How long gc keeps what an interrupted dump has in the store.
+inline constexpr std::chrono::hours interrupted_keep{7 * 24};
+// Digests of an interrupted dump that one look-up in the index takes.
+inline constexpr std::size_t resume_blocks_per_lookup = 4096;
 // Ranges of a diff that are shown unless all are asked for.
 inline constexpr std::size_t diff_ranges_shown_max = 20;
 // Manifests that one --keep-… of a prune may keep.
@@ -176,10 +280,46 @@ inline constexpr std::uint64_t keep_count_max = 1'000'000;
 // Tries to give a manifest its name while a prune takes the empty folder away.
 inline constexpr unsigned publish_tries_max = 16;
 
+// ---- Codec of a dump
+// ------------------------------------------------------------------------------
+// --wire auto tries zlib where a link carries no more than this, for so much of the time that
+// blocks were waited for; measured over a window of so long and so much content.
+inline constexpr std::uint64_t codec_link_bytes_per_s_max = 125'000'000;
+inline constexpr int codec_starved_percent = 90;
+inline constexpr std::chrono::seconds codec_window{2};
+inline constexpr std::uint64_t codec_window_bytes = 4 * MiB;
+// It stays where so much more content comes than before. After a trial there is a pause, twice as
+// long after each that was in vain, up to so often.
+inline constexpr int codec_gain_percent_min = 5;
+inline constexpr std::chrono::seconds codec_trial_pause{30};
+inline constexpr unsigned codec_trial_doublings_max = 4;
+
+// ---- Copy ---------------------------------------------------------------------------------------
+// Blocks that one look-up in the other store's index takes; those that it lacks are then brought by
+// all threads, of which each holds one block, packed and unpacked.
+inline constexpr std::size_t copy_blocks_per_lookup = 4096;
+inline constexpr std::size_t copy_bytes_per_thread_max = stored_block_bytes_max + block_bytes_max;
+inline constexpr unsigned copy_threads_max = 16;
+
 // ---- Restore ------------------------------------------------------------------------------------
 // One write of the output; (readers + 2) of them are in memory at a time.
 inline constexpr std::size_t restore_piece_bytes = 1 * MiB;
 inline constexpr unsigned reader_threads_min = 4;
+
+// ---- Fleet --------------------------------------------------------------------------------------
+inline constexpr unsigned retries_default = 2;
+inline constexpr unsigned retries_max = 1000;
+inline constexpr std::chrono::milliseconds retry_delay_first{2000};
+inline constexpr std::chrono::milliseconds retry_delay_max{60'000};
+inline constexpr double retry_delay_factor = 5.0;
+// Connections that are being made at a time: sshd begins to refuse at ten (MaxStartups), and a
+// jump host sees them all.
+inline constexpr std::size_t connects_in_flight_max = 8;
+// A target that owes a block and was silent for so long does not keep others waiting for it: the
+// next one that waits is asked to send it.
+inline constexpr std::chrono::seconds claim_patience{3};
+inline constexpr std::chrono::seconds claim_check_interval{1};
+inline constexpr std::chrono::seconds timeout_max{24 * 3600};
 
 // ---- Time ---------------------------------------------------------------------------------------
 inline constexpr std::chrono::seconds connect_timeout_max{20};
@@ -194,6 +334,16 @@ inline constexpr std::chrono::milliseconds progress_interval{200};
 // The same without a terminal: events for a program, lines for a log.
 inline constexpr std::chrono::seconds progress_event_interval{1};
 inline constexpr std::chrono::seconds progress_line_interval{60};
+// A display's rates are those of the last rate_window, its forecasts rest on the last eta_window:
+// a rate answers at once to what happens, a forecast must not jump.
+inline constexpr std::chrono::milliseconds rate_sample_interval{500};
+inline constexpr std::chrono::seconds rate_window{5};
+inline constexpr std::chrono::seconds eta_window{30};
+inline constexpr std::size_t rate_samples_max = 64;
+static_assert(eta_window / rate_sample_interval < rate_samples_max && rate_window <= eta_window);
+// What a terminal is believed to have; a line is drawn at most so wide.
+inline constexpr std::size_t terminal_columns_max = 500;
+inline constexpr std::size_t terminal_rows_max = 500;
 // How long close() of a stream waits for the program's end before it breaks the connection.
 inline constexpr std::chrono::seconds close_wait_max{5};
 // By how much the end of a shared `ssh` may come after that of its clients.
@@ -202,14 +352,42 @@ inline constexpr std::chrono::milliseconds master_end_wait_max{500};
 inline constexpr std::chrono::milliseconds kill_wait_max{50};
 // How long the agent tries to tell a server that does not read why it ends.
 inline constexpr std::chrono::seconds abort_write_timeout{5};
-// What a rate-limited reader may catch up after a pause.
-inline constexpr std::chrono::milliseconds read_allowance_max{100};
+// What a rate-limited reader or receiver may catch up after a pause.
+inline constexpr std::chrono::milliseconds rate_allowance_max{100};
+// One that waits for its turn looks so often whether the rate has changed.
+inline constexpr std::chrono::milliseconds rate_look_interval{500};
+// At the lowest rate that a person may ask for, one block takes so long: far below the silence
+// after which a target is given up.
+inline constexpr std::chrono::seconds rate_block_time_max{15};
+// An idle SSH connection is asked for a sign of life so often; with none to so many questions it is
+// lost, within the silence timeout.
+inline constexpr int alive_probes_max = 3;
+inline constexpr std::chrono::seconds alive_interval = silence_timeout_max / (alive_probes_max + 1);
 
 static_assert(block_bytes_default % block_bytes_multiple == 0);
 static_assert(block_bytes_max % block_bytes_multiple == 0);
 static_assert(std::uint64_t{block_bytes_default} * batch_blocks_default <= batch_bytes_max);
 static_assert(group_blocks <= digest_runs_max && group_blocks <= answers_max);
 static_assert(reads_in_flight_max <= disk_queue_depth_max);
+static_assert(rate_block_time_max * 2 <= silence_timeout_max);
+static_assert(rate_look_interval * 2 <= silence_timeout_max);
 static_assert(read_bytes_max >= group_blocks * block_bytes_default);
+
+// ---- Benchmark ----------------------------------------------------------------------------------
+inline constexpr std::size_t bench_stores_max = 16;
+inline constexpr std::uint64_t bench_targets_max = 64;
+// Blocks of all images of a run: what each one held and holds is 8 bytes (32 MiB), 16 more where it
+// changed; a store that only counts keeps 76 bytes a block, measured (304 MiB).
+inline constexpr std::uint64_t bench_blocks_max = std::uint64_t{4} << 20;
+inline constexpr std::size_t bench_write_bytes = 4 * MiB;  // of an image that is made, at a time
+// Blocks that are compressed to find out how much a content must repeat itself: 64 of 128 KiB.
+inline constexpr std::size_t bench_probe_bytes = 2 * MiB;
+inline constexpr unsigned bench_probe_steps = 14;
+// Throughput over time: when so many samples are there, each two become one of twice the time.
+inline constexpr std::chrono::milliseconds bench_sample_interval{20};
+inline constexpr std::size_t bench_samples_max = 256;
+static_assert(bench_samples_max % 2 == 0);
+// Of the machine's free memory, what a store in memory may be expected to take.
+inline constexpr unsigned bench_memory_percent_max = 60;
 
 }  // namespace diskdump::limits

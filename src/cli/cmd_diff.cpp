@@ -11,11 +11,11 @@
 namespace diskdump {
 
 exit_code run_verb(global_options const& global, diff_arguments const& arguments) {
-  static_cast<void>(open_store(global.base, {.read_only = true}));
+  auto const store = open_store(global.base, {.read_only = true});
   auto const before = find_manifest(global.base, arguments.before);
   auto const after = find_manifest(global.base, arguments.after);
-  manifest_reader one(before);
-  manifest_reader other(after);
+  manifest_reader one(before, *store);
+  manifest_reader other(after, *store);
   auto const bytes_before = one.header().geometry.image_bytes;
   auto const bytes_after = other.header().geometry.image_bytes;
 

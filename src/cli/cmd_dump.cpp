@@ -1,56 +1,24 @@
-#include <cstdio>
+#include <random>
 
-#include "agent/embedded.hpp"
 #include "async/scope.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "cli/carried_agents.hpp"
 #include "cli/commands.hpp"
-#include "cli/json_events.hpp"
-#include "cli/progress.hpp"
+#include "cli/dump_reporter.hpp"
+#include "cli/metrics.hpp"
+#include "cli/options_load.hpp"
+#include "cli/screen_text.hpp"
 #include "store/lease.hpp"
 
 namespace diskdump {
 
 namespace {
 
-// Says what becomes of each target: JSON lines, or text around the live view.
-class dump_reporter final : public fleet_observer {
- public:
-  dump_reporter(global_options const& options, terminal_lines* live)
-      : options_(options), live_(live) {}
-
-  void on_start(fleet_target const& target) override {
-    if (options_.json || options_.quiet || live_ != nullptr) return;
-    std::printf("%s: started\n", target.label.c_str());
-    std::fflush(stdout);
-  }
-
-  void on_end(fleet_target const& target) override {
-    if (live_ != nullptr) live_->clear();
-    if (options_.json) json_target_event(target);
-    if (target.interrupted) {
-      if (!options_.quiet) report_error(target.label + ": interrupted, nothing published");
-    } else if (target.failure) {
-      report_error(describe(target.failure));
-    } else if (!options_.json && !options_.quiet) {
-      std::printf("%s\n", outcome_text(target).c_str());
-      std::fflush(stdout);
-    }
-  }
-
- private:
-  global_options const& options_;
-  terminal_lines* live_;
-};
-
-// The agents that were built into this program, as the deployment takes them.
-agent_images carried_agents() {
-  static std::vector<agent_binary> const native = [] {
-    std::vector<agent_binary> all;
-    for (auto const& a : embedded_agents().native) all.push_back({a.machine, a.content, a.digest});
-    return all;
-  }();
-  return {.native = native, .fallback_script = embedded_agents().fallback_script};
+// Pauses between attempts differ from target to target, or all would come back at the same moment.
+std::mt19937& random_bits() {
+  static std::mt19937 bits{std::random_device{}()};
+  return bits;
 }
 
 fleet_options fleet_of(dump_arguments const& o, std::uint32_t block_bytes) {
@@ -58,9 +26,22 @@ fleet_options fleet_of(dump_arguments const& o, std::uint32_t block_bytes) {
           .block_bytes = block_bytes,
           .batch_blocks = o.batch_blocks,
           .codec = o.codec,
+          .codec_automatic = o.codec_automatic,
           .agent = o.agent,
           .agents = carried_agents(),
-          .skip_bad_sectors = o.skip_bad_sectors};
+          .skip_bad_sectors = o.skip_bad_sectors,
+          .silence_max = o.silence_max,
+          .retries = {.attempts_max = o.retries + 1,
+                      .delay_first = limits::retry_delay_first,
+                      .delay_max = limits::retry_delay_max,
+                      .factor = limits::retry_delay_factor,
+                      .jitter = 0.5},
+          .chance = [] { return std::uniform_real_distribution<>()(random_bits()); },
+          .keep_interrupted = o.keep_interrupted,
+          .resume = o.resume,
+          .rates = o.rates,
+          .low_priority = o.low_priority,
+          .agent_threads_max = o.agent_threads_max};
 }
 
 std::uint32_t block_bytes_for(dump_arguments const& o, block_store const& store, log_sink& log) {
@@ -83,19 +64,37 @@ std::uint32_t block_bytes_for(dump_arguments const& o, block_store const& store,
 // Ends the display when the dump has ended.
 task<> dump_all(dump_context& context, connect_context connect, std::vector<fleet_target>& targets,
                 fleet_options options, dump_reporter& reporter, scope& both) {
-  co_await dump_fleet(context, connect, targets, options, reporter);
+  co_await dump_fleet(context, make_host_connector(connect), targets, options, reporter);
   both.cancel();
 }
 
+// Asks the person once, before anything begins.
+task<std::unique_ptr<sudo_password>> ask_for_sudo(runtime& process, secret_prompt& prompt) {
+  auto answer = co_await offload(process.blocking,
+                                 [&] { return prompt.ask("[sudo] password for the targets: "); });
+  if (!answer) {
+    throw error(transport_errc::bad_configuration, severity::permanent)
+        .cause("there is no terminal to ask for the password of sudo on")
+        .remedy("allow sudo without one (NOPASSWD in sudoers), or log in as root");
+  }
+  co_return std::make_unique<sudo_password>(process.executor(), std::move(*answer));
+}
+
 task<exit_code> dump_with_display(runtime& process, dump_context& context,
-                                  std::vector<fleet_target>& targets, fleet_options options,
-                                  dump_reporter& reporter, terminal_lines* live) {
+                                  dump_arguments& arguments, fleet_options options,
+                                  dump_reporter& reporter) {
+  auto& targets = arguments.targets;
+  // Who is told that it has started may interrupt it: from here on signals are heeded.
+  reporter.begin();
   terminal_prompt prompt;
+  std::unique_ptr<sudo_password> sudo;
+  if (arguments.ask_sudo_password) sudo = co_await ask_for_sudo(process, prompt);
+  options.sudo = sudo.get();
   connect_context const connect{process.executor(), process.workers, process.blocking,
                                 process.timers,     process.log,     prompt};
   try {
     co_await with_scope([&](scope& both) {
-      if (live != nullptr) both.spawn(show_fleet(process.timers, targets, *live));
+      both.spawn(reporter.show());
       both.spawn(dump_all(context, connect, targets, options, reporter, both));
     });
   } catch (...) {
@@ -114,16 +113,38 @@ std::string lease_text(std::vector<fleet_target> const& targets) {
   return printable(text);
 }
 
-void summarize(global_options const& global, std::vector<fleet_target> const& targets,
-               double seconds) {
-  if (global.json) {
-    json_dump_summary(targets, seconds);
-  } else if (targets.size() > 1 && !global.quiet) {
-    std::size_t failed = 0;
-    for (auto const& t : targets) failed += t.failure ? 1 : 0;
-    std::printf("%s\n", format("{} targets: {} done, {} failed", targets.size(),
-                               targets.size() - failed, failed)
-                            .c_str());
+exit_code dump_to(runtime& process, global_options const& global, dump_arguments& arguments,
+                  dump_reporter& reporter) {
+  auto const store = open_store(
+      global.base,
+      {.level = arguments.level,
+       .create_block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default)});
+  dump_lease const lease(global.base, lease_text(arguments.targets));
+  auto const options = fleet_of(arguments, block_bytes_for(arguments, *store, process.log));
+  check_load(arguments, options.block_bytes);
+  claims_table claims;
+  dump_context context{process.executor(), process.workers, process.writers,
+                       process.timers,     *store,          claims,
+                       process.log,        global.base};
+  rate_limiter receiving(process.timers, options.rates.wire_total);
+  context.receiving = &receiving;
+  std::optional<read_share> reading;
+  if (options.rates.read_total > 0) context.reading = &reading.emplace(options.rates.read_total);
+  auto const code = process.run(dump_with_display(process, context, arguments, options, reporter));
+  reporter.finish(options.block_bytes);
+  return code;
+}
+
+// Whether it was written; that it was not is said, and undoes nothing of the dump.
+bool write_metrics(metrics_file const& file, std::vector<fleet_target> const& targets,
+                   dump_reporter const& reporter, timer_source const& timers) {
+  try {
+    file.write(metrics_text(targets, reporter.watch(), timers.clock().wall_now()));
+    return true;
+  } catch (std::exception const& e) {
+    report_error(format("warning: the dump has ended, but its metrics are not written: {}",
+                        screen_text(e.what())));
+    return false;
   }
 }
 
@@ -131,29 +152,26 @@ void summarize(global_options const& global, std::vector<fleet_target> const& ta
 
 exit_code run_verb(global_options const& global, dump_arguments& arguments) {
   runtime process(global);
-  auto const store = open_store(
-      global.base,
-      {.level = arguments.level,
-       .create_block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default)});
-  dump_lease const lease(global.base, lease_text(arguments.targets));
-  auto const options = fleet_of(arguments, block_bytes_for(arguments, *store, process.log));
-
+  std::optional<metrics_file> metrics;
+  if (arguments.metrics) metrics.emplace(*arguments.metrics);
   terminal_lines lines;
-  bool const show = terminal_lines::available() && !global.quiet && !global.json;
-  auto* const live = show ? &lines : nullptr;
-  process.before_line = [&lines] { lines.clear(); };
-  dump_reporter reporter(global, live);
-  claims_table claims;
-  dump_context context{process.executor(), process.workers, process.writers,
-                       process.timers,     *store,          claims,
-                       process.log,        global.base};
-
-  auto const started = process.timers.clock().now();
-  auto const code =
-      process.run(dump_with_display(process, context, arguments.targets, options, reporter, live));
-  lines.clear();
-  summarize(global, arguments.targets,
-            std::chrono::duration<double>(process.timers.clock().now() - started).count());
+  bool const live = terminal_lines::available() && !global.quiet && !global.json;
+  if (live) process.show_line = lines.as_line_writer();
+  dump_reporter reporter(global, arguments.targets, process.timers, live ? &lines : nullptr);
+  auto const tell = [&] {
+    return !metrics || write_metrics(*metrics, arguments.targets, reporter, process.timers);
+  };
+  auto code = exit_code::failed;
+  try {
+    code = dump_to(process, global, arguments, reporter);
+  } catch (usage_error const&) {
+    throw;
+  } catch (...) {
+    // A store that cannot be opened is a run that failed.
+    static_cast<void>(tell());
+    throw;
+  }
+  if (!tell() && code == exit_code::ok) code = exit_code::failed;
   return code;
 }
 

@@ -23,6 +23,13 @@ void print(gc_report const& report, bool dry_run) {
   } else {
     std::printf("%s\n", format("deleted {}", blocks_text(report.freed)).c_str());
   }
+  if (report.reclaimed.packs_removed > 0) {
+    std::printf("%s\n", format("removed {} packs, {} of them after what is needed was copied: {} "
+                               "given back to the file system",
+                               report.reclaimed.packs_removed, report.reclaimed.packs_rewritten,
+                               size_text(report.reclaimed.bytes))
+                            .c_str());
+  }
   if (report.blocks_rescued > 0) {
     std::printf(
         "%s\n",
@@ -40,29 +47,26 @@ void print(gc_report const& report, bool dry_run) {
 
 }  // namespace
 
-exit_code run_collection(runtime& process, global_options const& global, bool dry_run, bool wait) {
+exit_code run_collection(runtime& process, global_options const& global, gc_options options) {
+  options.threads = process.workers.threads();
+  options.log = &process.log;
   gc_report report;
   auto const started = process.timers.clock().now();
   run_monitored(process, global, "gc", [&](work_monitor& monitor) {
-    report = collect_garbage(global.base,
-                             {.dry_run = dry_run,
-                              .wait = wait,
-                              .threads = process.workers.threads(),
-                              .log = &process.log},
-                             monitor);
+    report = collect_garbage(global.base, options, monitor);
   });
   std::chrono::duration<double> const time = process.timers.clock().now() - started;
   if (global.json) {
-    json_gc_event(report, dry_run, time.count());
+    json_gc_event(report, options.dry_run, time.count());
   } else if (!global.quiet && !report.stopped) {
-    print(report, dry_run);
+    print(report, options.dry_run);
   }
   return process.interrupted() ? exit_code::interrupted : exit_code::ok;
 }
 
 exit_code run_verb(global_options const& global, gc_arguments const& arguments) {
   runtime process(global);
-  return run_collection(process, global, arguments.dry_run, arguments.wait);
+  return run_collection(process, global, {.dry_run = arguments.dry_run, .wait = arguments.wait});
 }
 
 }  // namespace diskdump

@@ -39,6 +39,14 @@ std::uint64_t removals(prune_plan const& plan) {
   return count;
 }
 
+std::set<std::string> removed_by(prune_plan const& plan) {
+  std::set<std::string> paths;
+  for (auto const& l : plan.lines) {
+    if (!l.verdict.keep) paths.insert(l.entry.path);
+  }
+  return paths;
+}
+
 // The oldest first, so that whatever ends it, the newest are left.
 std::uint64_t carry_out(global_options const& global, runtime& process, prune_plan const& plan) {
   std::uint64_t removed = 0;
@@ -98,10 +106,13 @@ exit_code run_verb(global_options const& global, prune_arguments const& argument
   }
   if (process.interrupted()) return exit_code::interrupted;
 
-  // From here on the manifests are gone for good; their blocks are gc's.
+  // From here on the manifests are gone for good, unless dry; their blocks are gc's.
   auto code = plan.damaged.empty() ? exit_code::ok : exit_code::failed;
-  if (arguments.dry_run || !arguments.collect) return code;
-  auto const collected = run_collection(process, global, false, arguments.wait);
+  if (!arguments.collect) return code;
+  // Without the manifests that would go, what gc would delete is what a prune frees.
+  gc_options options{.dry_run = arguments.dry_run, .wait = arguments.wait};
+  if (arguments.dry_run) options.without = removed_by(plan);
+  auto const collected = run_collection(process, global, std::move(options));
   return collected == exit_code::ok ? code : collected;
 }
 

@@ -10,8 +10,10 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "cli/commands.hpp"
+#include "cli/fleet_screen.hpp"
 #include "cli/json_events.hpp"
-#include "cli/progress.hpp"
+#include "cli/screen_text.hpp"
+#include "cli/terminal.hpp"
 #include "cli/text.hpp"
 #include "io/disk.hpp"
 #include "io/unique_fd.hpp"
@@ -137,6 +139,26 @@ task<> restore_any(runtime& process, restore_context& context, manifest_reader m
   }
 }
 
+// Redraws until cancelled.
+task<> show_restore(timer_source& timers, std::string name, restore_progress const& progress,
+                    terminal_lines& lines) {
+  rate_meter rate;
+  for (;;) {
+    rate.note(timers.clock().now(), progress.done_bytes);
+    work_figures figures;
+    figures.bytes_done = progress.done_bytes;
+    figures.bytes_total = progress.image_bytes;
+    figures.read_rate = rate.over(limits::rate_window);
+    if (auto const speed = rate.over(limits::eta_window); speed && *speed >= 1) {
+      auto const rest = static_cast<double>(progress.image_bytes - progress.done_bytes);
+      figures.left = std::chrono::duration<double>(rest / *speed);
+    }
+    auto const columns = size_of_terminal(STDERR_FILENO).columns - 1;
+    lines.draw({transfer_line(screen_text(name), figures, columns)});
+    co_await timers.sleep(limits::progress_interval);
+  }
+}
+
 // Ends the display when the restore has ended well; a failure ends it by itself.
 task<> restore_then_end(runtime& process, restore_context& context, manifest_reader manifest,
                         restore_arguments const& options, output_kind kind,
@@ -183,7 +205,7 @@ exit_code run_verb(global_options const& global, restore_arguments const& option
   auto const store = open_store(global.base, {.read_only = true});
   auto const lease = lease_if_possible(global.base, options.manifest);
   auto const path = find_manifest(global.base, options.manifest);
-  manifest_reader manifest(path);
+  manifest_reader manifest(path, *store);
   auto const kind = kind_of(options.output, options.force);
   if (kind == output_kind::stdout_stream && global.json) {
     throw usage_error("restore: --json and the image cannot both go to stdout; give -o FILE");
@@ -195,7 +217,7 @@ exit_code run_verb(global_options const& global, restore_arguments const& option
   restore_progress progress;
   terminal_lines lines;
   bool const show = terminal_lines::available() && !global.quiet && !global.json;
-  process.before_line = [&lines] { lines.clear(); };
+  if (show) process.show_line = lines.as_line_writer();
 
   auto const started = process.timers.clock().now();
   auto const code = process.run(restore_with_display(process, context, std::move(manifest), options,

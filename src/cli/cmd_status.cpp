@@ -13,43 +13,41 @@ namespace diskdump {
 
 namespace {
 
-void line(std::string_view key, std::string const& value) {
-  std::printf("%s\n", format("{:<15} {}", std::string(key) + ":", value).c_str());
-}
-
 std::string ratio_text(std::uint64_t large, std::uint64_t small) {
   if (small == 0) return "-";
   return format("{:.2f} : 1", static_cast<double>(large) / static_cast<double>(small));
 }
 
-std::string blocks_text(store_stats const& stats) {
+std::string blocks_field(store_stats const& stats) {
   return format("{} blocks, {}", stats.blocks, size_text(stats.stored_bytes));
 }
 
 void print_store(std::string const& base, store_usage const& usage, std::size_t names) {
-  auto const& stored_named = usage.stored.stored_bytes - usage.unnamed.stored_bytes;
-  line("Block store", base + "/.blockstore");
-  line("Block size", std::to_string(usage.properties.block_bytes));
-  line("Total blocks", std::to_string(usage.stored.blocks));
-  line("Compressed", size_text(usage.stored.stored_bytes));
-  line("Images", format("{}, of which {} is distinct", size_text(usage.image_bytes),
-                        size_text(usage.content_bytes)));
-  line("Deduplication", ratio_text(usage.image_bytes, usage.content_bytes));
-  line("Compression", ratio_text(usage.content_bytes, stored_named));
-  line("Unreferenced", usage.unnamed.blocks == 0 && usage.condemned.blocks == 0
-                           ? "0 blocks"
-                           : blocks_text(usage.unnamed) + ": diskdump gc frees them");
+  auto const stored_named = usage.stored_bytes_of_images();
+  print_field("Block store", base + "/.blockstore");
+  print_field("Format", usage.properties.format);
+  print_field("Block size", std::to_string(usage.properties.block_bytes));
+  print_field("Total blocks", std::to_string(usage.stored.blocks));
+  print_field("Compressed", size_text(usage.stored.stored_bytes));
+  print_field("Images", format("{}, of which {} is distinct", size_text(usage.image_bytes),
+                               size_text(usage.content_bytes)));
+  print_field("Deduplication", ratio_text(usage.image_bytes, usage.content_bytes));
+  print_field("Compression", ratio_text(usage.content_bytes, stored_named));
+  if (usage.lists.blocks > 0) print_field("Lists", blocks_field(usage.lists) + ", of digests");
+  print_field("Unreferenced", usage.unnamed.blocks == 0 && usage.condemned.blocks == 0
+                                  ? "0 blocks"
+                                  : blocks_field(usage.unnamed) + ": diskdump gc frees them");
   if (usage.condemned.blocks > 0) {
-    line("Condemned", blocks_text(usage.condemned) + ": the next gc deletes them");
+    print_field("Condemned", blocks_field(usage.condemned) + ": the next gc deletes them");
   }
   if (usage.blocks_missing > 0) {
-    line("Missing",
-         format("{} blocks that manifests name: run diskdump verify", usage.blocks_missing));
+    print_field("Missing",
+                format("{} blocks that manifests name: run diskdump verify", usage.blocks_missing));
   }
-  line("Quarantine", format("{} files", usage.quarantined));
-  line("Free space", usage.free_bytes ? size_text(*usage.free_bytes) : "unknown");
-  for (auto const& purpose : usage.running) line("Running", purpose);
-  line("Manifests", format("{} of {} names", usage.manifests.size(), names));
+  print_field("Quarantine", format("{} files", usage.quarantined));
+  print_field("Free space", usage.free_bytes ? size_text(*usage.free_bytes) : "unknown");
+  for (auto const& purpose : usage.running) print_field("Running", purpose);
+  print_field("Manifests", format("{} of {} names", usage.manifests.size(), names));
 }
 
 void print_name(name_summary const& name, store_usage const& usage,

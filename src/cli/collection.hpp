@@ -7,7 +7,7 @@
 namespace diskdump {
 
 // Runs collect_garbage() with a display and says what came of it. `process` may have run before.
-[[nodiscard]] exit_code run_collection(runtime& process, global_options const& global, bool dry_run,
-                                       bool wait);
+[[nodiscard]] exit_code run_collection(runtime& process, global_options const& global,
+                                       gc_options options);
 
 }  // namespace diskdump

@@ -11,14 +11,17 @@ namespace diskdump {
 [[nodiscard]] exit_code run_verb(global_options const& global, dump_arguments& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, import_arguments& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, restore_arguments const& arguments);
+[[nodiscard]] exit_code run_verb(global_options const& global, copy_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, list_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, info_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, status_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, diff_arguments const& arguments);
+[[nodiscard]] exit_code run_verb(global_options const& global, init_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, protect_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, prune_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, gc_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, verify_arguments const& arguments);
 [[nodiscard]] exit_code run_verb(global_options const& global, reindex_arguments const& arguments);
+[[nodiscard]] exit_code run_verb(global_options const& global, bench_arguments const& arguments);
 
 }  // namespace diskdump

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "cli/fleet_watch.hpp"
 #include "cli/monitored.hpp"
 #include "pipeline/fleet.hpp"
 #include "store/manifest.hpp"
@@ -13,7 +14,13 @@ namespace diskdump {
 // One event, given as JSON text without a line end.
 void json_line(std::string text);
 
-void json_target_event(fleet_target const& target);
+// All targets of a dump, before the first begins; then one for each as it begins.
+void json_fleet_event(std::vector<fleet_target> const& targets);
+void json_start_event(fleet_target const& target);
+// One for each target at work, and one for all.
+void json_fleet_progress(std::vector<fleet_target> const& targets, fleet_picture const& picture);
+void json_retry_event(fleet_target const& target, fleet_retry const& retry);
+void json_target_event(fleet_target const& target, target_record const& record);
 void json_dump_summary(std::vector<fleet_target> const& targets, double seconds);
 void json_restore_event(std::string const& manifest, std::string const& output, std::uint64_t bytes,
                         std::uint64_t zero_bytes, double seconds);

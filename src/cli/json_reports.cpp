@@ -1,18 +1,10 @@
 #include "cli/json_reports.hpp"
 
-#include <nlohmann/json.hpp>
-
-#include "cli/json_events.hpp"
+#include "cli/json_value.hpp"
 
 namespace diskdump {
 
 namespace {
-
-using json = nlohmann::ordered_json;
-
-void emit(json const& event) {
-  json_line(event.dump(-1, ' ', false, json::error_handler_t::replace));
-}
 
 json ratio(std::uint64_t large, std::uint64_t small) {
   if (small == 0) return nullptr;
@@ -48,6 +40,14 @@ char const* kind_text(block_damage::kind kind) {
   return "unknown";
 }
 
+void json_init_event(std::string const& base, store_properties const& properties, bool created) {
+  emit({{"event", "init"},
+        {"store", base},
+        {"format", properties.format},
+        {"block_size", properties.block_bytes},
+        {"created", created}});
+}
+
 void json_info_event(image_report const& report) {
   auto const& usage = report.usage;
   auto const& geometry = usage.header.geometry;
@@ -70,12 +70,16 @@ void json_info_event(image_report const& report) {
         {"bytes_stored", usage.stored_bytes},
         {"bytes_stored_unique", usage.stored_bytes_unique},
         {"bytes_manifest", usage.file_bytes},
+        {"lists", usage.lists.blocks},
+        {"lists_unique", usage.lists_unique.blocks},
+        {"bytes_lists", usage.lists.stored_bytes},
+        {"bytes_lists_unique", usage.lists_unique.stored_bytes},
         {"protected", report.is_protected},
         {"other_lines", std::move(other)}});
 }
 
 void json_status_event(std::string const& base, store_usage const& usage, std::size_t names) {
-  auto const stored_named = usage.stored.stored_bytes - usage.unnamed.stored_bytes;
+  auto const stored_named = usage.stored_bytes_of_images();
   emit({{"event", "status"},
         {"store", base},
         {"format", usage.properties.format},
@@ -87,6 +91,8 @@ void json_status_event(std::string const& base, store_usage const& usage, std::s
         {"names", names},
         {"bytes_images", usage.image_bytes},
         {"blocks_named", usage.blocks_named},
+        {"lists", usage.lists.blocks},
+        {"bytes_lists", usage.lists.stored_bytes},
         {"bytes_content", usage.content_bytes},
         {"dedup_ratio", ratio(usage.image_bytes, usage.content_bytes)},
         {"compression_ratio", ratio(usage.content_bytes, stored_named)},
@@ -132,6 +138,33 @@ void json_protection_event(std::string const& manifest, bool is_protected, bool 
         {"changed", changed}});
 }
 
+void json_copy_event(std::string const& manifest, image_copy const& done) {
+  using kind = image_copy::kind;
+  auto const* const status = done.outcome == kind::copied    ? "copied"
+                             : done.outcome == kind::present ? "present"
+                                                             : "failed";
+  emit({{"event", "copy"},
+        {"manifest", manifest},
+        {"status", status},
+        {"to", done.path.empty() ? json(nullptr) : json(done.path)},
+        {"bytes", done.image_bytes},
+        {"blocks", done.blocks},
+        {"blocks_copied", done.blocks_copied},
+        {"bytes_copied", done.stored_bytes_copied},
+        {"error", done.why.empty() ? json(nullptr) : json(done.why)}});
+}
+
+void json_copy_summary(copy_totals const& totals) {
+  emit({{"event", "copy_summary"},
+        {"copied", totals.copied},
+        {"present", totals.present},
+        {"failed", totals.failed},
+        {"blocks_copied", totals.blocks_copied},
+        {"bytes_copied", totals.stored_bytes_copied},
+        {"stopped", totals.stopped},
+        {"seconds", totals.seconds}});
+}
+
 void json_prune_event(prune_plan::line const& line) {
   emit({{"event", "prune"},
         {"manifest", line.entry.path},
@@ -159,6 +192,9 @@ void json_gc_event(gc_report const& report, bool dry_run, double seconds) {
         {"bytes_condemned", report.condemned.stored_bytes},
         {"blocks_freed", report.freed.blocks},
         {"bytes_freed", report.freed.stored_bytes},
+        {"bytes_reclaimed", report.reclaimed.bytes},
+        {"packs_removed", report.reclaimed.packs_removed},
+        {"packs_rewritten", report.reclaimed.packs_rewritten},
         {"blocks_pending", report.pending.blocks},
         {"bytes_pending", report.pending.stored_bytes},
         {"blocks_rescued", report.blocks_rescued},

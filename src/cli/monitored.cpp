@@ -4,7 +4,7 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "cli/json_events.hpp"
-#include "cli/progress.hpp"
+#include "cli/terminal.hpp"
 #include "cli/text.hpp"
 
 namespace diskdump {
@@ -52,7 +52,7 @@ task<> show(timer_source& timers, work_monitor const& monitor, display how) {
     co_await timers.sleep(pause);
     auto const state = watch.look();
     if (how.live != nullptr) {
-      how.live->draw({work_line(how.verb, state)});
+      how.live->draw({{{work_line(how.verb, state)}}});
     } else if (how.global.json) {
       json_progress_event(how.verb, state);
     } else if (!how.global.quiet) {
@@ -117,7 +117,7 @@ std::string work_line(std::string_view verb, work_state const& state) {
   } else if (state.done > 0) {
     text += format("  {}", state.done);
   }
-  if (auto const left = state.left()) text += "  ETA " + time_text(*left);
+  if (auto const left = state.left()) text += "  ETA " + left_text(*left);
   return text;
 }
 
@@ -126,12 +126,12 @@ void run_monitored(runtime& process, global_options const& global, std::string c
   work_monitor monitor;
   terminal_lines lines;
   bool const live = terminal_lines::available() && !global.quiet && !global.json;
-  process.before_line = [&lines] { lines.clear(); };
+  if (live) process.show_line = lines.as_line_writer();
   process.on_interrupt = [&monitor] { monitor.stop = true; };
   std::exception_ptr failure;
   auto const code = process.run(
       work_with_display(process, monitor, work, {global, verb, live ? &lines : nullptr}, failure));
-  process.before_line = [] {};
+  process.show_line = report_error;
   process.on_interrupt = [] {};
   lines.clear();
   if (failure) std::rethrow_exception(failure);

@@ -23,7 +23,7 @@ struct work_state {
   [[nodiscard]] std::optional<std::chrono::duration<double>> left() const;
 };
 
-// "gc: reading manifests  45%  9 of 20  18/s  ETA 0.6 s"
+// "gc: reading manifests  45%  9 of 20  18/s  ETA 1 s"
 [[nodiscard]] std::string work_line(std::string_view verb, work_state const& state);
 
 // Runs `work` on another thread until it has returned, and throws what it throws. Meanwhile a line

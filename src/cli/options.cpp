@@ -50,7 +50,7 @@ parser::parser() {
   options_.flag("-q,--quiet", global_.quiet, "only errors");
   options_.flag("-v,--verbose", global_.verbose, "say what is being done");
 
-  for (auto const& group : {dump_verbs(), image_verbs(), upkeep_verbs()}) {
+  for (auto const& group : {dump_verbs(), image_verbs(), upkeep_verbs(), bench_verbs()}) {
     for (auto const& syntax : group) {
       auto* const app = app_.add_subcommand(syntax.name, syntax.summary);
       app->footer(syntax.footer);

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "bench/run.hpp"
 #include "pipeline/fleet.hpp"
 #include "store/block_store.hpp"
 #include "store/prune.hpp"
@@ -47,9 +48,19 @@ struct dump_arguments {
   std::optional<std::uint32_t> block_bytes;  // the store's where not given
   std::uint32_t batch_blocks = 0;
   codec_policy codec = codec_policy::lz4;
+  bool codec_automatic = true;
   agent_choice agent = agent_choice::automatic;
   bool skip_bad_sectors = false;
+  transfer_rates rates;
+  bool low_priority = false;
+  std::uint16_t agent_threads_max = 0;  // 0: all cores
+  bool ask_sudo_password = false;
   durability level = durability::barrier;
+  unsigned retries = 0;
+  std::chrono::seconds silence_max = limits::silence_timeout_max;
+  bool resume = false;
+  bool keep_interrupted = false;       // for a later run with --resume
+  std::optional<std::string> metrics;  // the file
   std::vector<fleet_target> targets;
 };
 
@@ -72,6 +83,7 @@ struct list_arguments {
 
 struct info_arguments {
   std::string manifest;
+  bool digests = false;  // the list of them, and nothing else
 };
 
 struct status_arguments {};
@@ -79,6 +91,18 @@ struct status_arguments {};
 struct diff_arguments {
   std::string before, after;
   bool all = false;  // ranges
+};
+
+struct init_arguments {
+  store_format format = store_format::loose;
+  std::optional<std::uint32_t> block_bytes;
+};
+
+// All images where none are named.
+struct copy_arguments {
+  std::vector<std::string> manifests;
+  std::string to;  // DIR of the other store
+  std::optional<store_format> format;
 };
 
 struct protect_arguments {
@@ -109,11 +133,16 @@ struct reindex_arguments {
   bool quick = false;
 };
 
+struct bench_arguments {
+  bench_options bench;
+  std::optional<std::string> page;  // the file
+};
+
 using verb_arguments =
     std::variant<help_arguments, dump_arguments, import_arguments, restore_arguments,
-                 list_arguments, info_arguments, status_arguments, diff_arguments,
-                 protect_arguments, prune_arguments, gc_arguments, verify_arguments,
-                 reindex_arguments>;
+                 list_arguments, copy_arguments, info_arguments, status_arguments, diff_arguments,
+                 init_arguments, protect_arguments, prune_arguments, gc_arguments, verify_arguments,
+                 reindex_arguments, bench_arguments>;
 
 struct command {
   global_options global;

@@ -1,10 +1,14 @@
 // What fills the store: dump and import.
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
 
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "cli/options_load.hpp"
+#include "cli/screen_text.hpp"
+#include "cli/targets_file.hpp"
 #include "cli/values.hpp"
 #include "cli/verb_syntax.hpp"
 #include "store/manifest.hpp"
@@ -17,22 +21,25 @@ constexpr char const* dump_footer =
     "Targets: [USER@]HOST:PATH[:PATH…]; sda, vda and nvme0n1 mean /dev/…; localhost: is read "
     "without SSH.\n"
     "After a target, and applying to it:\n"
-    "  --sudo                      run the agent there with sudo -n\n"
-    "  --as NAME                   name of the manifest (default: HOST-DEV)\n\n"
+    "  --sudo                      run the agent there with sudo, without a password\n"
+    "                              unless --ask-sudo-password asks for one\n"
+    "  --as NAME                   name of the manifest (default: HOST-DEV)\n"
+    "  --pre CMD, --post CMD       sh runs CMD there before and after the dump, with sudo where "
+    "the\n"
+    "                              target has --sudo; before the first target they are for all.\n"
+    "                              If --pre fails nothing is dumped. --post always runs once "
+    "--pre\n"
+    "                              was begun: also after a failure, Ctrl-C or a lost connection.\n"
+    "                              DISKDUMP_HOST, _PATH and _NAME tell the target, for --post\n"
+    "                              DISKDUMP_STATUS is ok or failed. Ten minutes each at most.\n"
+    "A list for --targets-from has one target with its flags a line, quoted as in a shell, and\n"
+    "comments that begin with #.\n\n"
     "Examples:\n"
     "  diskdump dump server01:/dev/sda --sudo server02:/dev/sda --as server02-root\n"
     "  diskdump dump root@server03:sda:sdb\n"
+    "  diskdump dump db1:/dev/vg/snap --sudo --pre 'lvcreate -s -n snap -L 5G vg/root' \\\n"
+    "    --post 'lvremove -f vg/snap'\n"
     "Exit: 0 all well, 1 some target failed, 2 usage, 130 interrupted.";
-
-std::uint32_t checked_block_bytes(std::uint64_t bytes) {
-  if (bytes < limits::block_bytes_min || bytes > limits::block_bytes_max ||
-      bytes % limits::block_bytes_multiple != 0) {
-    throw usage_error(format("--block-size: {} is not a multiple of {} between {} and {}", bytes,
-                             limits::block_bytes_multiple, limits::block_bytes_min,
-                             limits::block_bytes_max));
-  }
-  return static_cast<std::uint32_t>(bytes);
-}
 
 std::uint32_t checked_batch_blocks(std::uint64_t blocks) {
   if (blocks < 1 || blocks > limits::batch_blocks_max) {
@@ -64,7 +71,7 @@ void finish_reading(raw_reading const& raw, dump_arguments& o) {
   o.level = raw.durable == "none" ? durability::none : durability::barrier;
   o.skip_bad_sectors = raw.skip_bad;
   if (raw.block_size) {
-    o.block_bytes = checked_block_bytes(parse_size("--block-size", *raw.block_size));
+    o.block_bytes = parse_block_size("--block-size", *raw.block_size);
   }
   o.batch_blocks = checked_batch_blocks(parse_size("--batch-size", raw.batch_size));
   auto const batch_bytes =
@@ -80,33 +87,60 @@ void finish_reading(raw_reading const& raw, dump_arguments& o) {
 
 struct raw_dump {
   raw_reading reading;
+  raw_load load;
   std::string user, config, wire = "auto", transport = "auto", agent = "auto";
   std::vector<std::string> identities;
+  std::optional<std::string> pre, post;
   std::uint64_t port = 0;
   std::uint64_t active = limits::targets_active_default;
-  bool accept_new = false;
+  std::uint64_t retries = limits::retries_default;
+  std::uint64_t timeout_s = static_cast<std::uint64_t>(limits::silence_timeout_max.count());
+  bool accept_new = false, resume = false, ask_sudo_password = false;
+  std::vector<std::string> targets_from;
+  std::optional<std::string> metrics;
 };
 
 void declare_dump(option_set& options, raw_dump& raw) {
+  options.texts("--targets-from", raw.targets_from, "FILE",
+                "more targets, one a line with its flags; - is stdin (repeatable)");
+  options.text("--metrics", raw.metrics, "FILE",
+               "at the end, write what became of it for Prometheus' node_exporter");
   options.text("-u,--user", raw.user, "USER", "SSH user");
   options.number("-p,--port", raw.port, 1, 65535, "SSH port");
   options.texts("-i,--identity", raw.identities, "FILE", "private key (repeatable)");
   options.text("-F,--ssh-config", raw.config, "FILE", "ssh_config to use, or none");
   options.number("-j,--jobs", raw.active, 1, limits::targets_max,
                  "targets at work at the same time (default: 32)");
+  options.number("--retries", raw.retries, 0, limits::retries_max,
+                 "further attempts after a lost connection (default: 2); each goes on where the "
+                 "one before broke off");
+  options.number("--timeout", raw.timeout_s, 1,
+                 static_cast<std::uint64_t>(limits::timeout_max.count()),
+                 "seconds without a byte after which a target has failed (default: 60)");
+  options.flag("--resume", raw.resume,
+               "go on with what an interrupted dump of the same source and size left");
   declare_reading(options, raw.reading);
-  options.choice("--wire", raw.wire, {"auto", "lz4", "zlib", "none"},
-                 "compression on the wire (default: auto)");
+  options.choice(
+      "--wire", raw.wire, {"auto", "lz4", "zlib", "none"},
+      "compression on the wire (default: auto: lz4, and zlib where a slow link makes that faster)");
   options.choice("--transport", raw.transport, {"auto", "libssh2", "openssh"},
                  "how SSH is spoken (default: auto)");
   options.choice("--agent", raw.agent, {"auto", "native", "python"},
                  "what runs on the target (default: auto)");
   options.flag("--accept-new-host-keys", raw.accept_new,
                "add unknown host keys to known_hosts; changed ones are refused all the same");
+  options.flag("--ask-sudo-password", raw.ask_sudo_password,
+               "ask once for the password of sudo, for all targets with --sudo");
+  options.text("--pre", raw.pre, "CMD", "shell command on the target before its dump (see below)");
+  options.text("--post", raw.post, "CMD", "and after it, whatever became of the dump");
+  declare_load(options, raw.load);
 }
 
 std::vector<fleet_target> fleet_targets(std::vector<target_argument> const& given,
-                                        ssh_options const& ssh) {
+                                        raw_dump const& raw, ssh_options const& ssh) {
+  auto const pre = raw.pre.value_or(""), post = raw.post.value_or("");
+  if (raw.pre) check_target_command("--pre", pre);
+  if (raw.post) check_target_command("--post", post);
   std::vector<fleet_target> out;
   for (auto const& t : given) {
     for (auto const& path : t.paths) {
@@ -116,6 +150,8 @@ std::vector<fleet_target> fleet_targets(std::vector<target_argument> const& give
       target.ssh = ssh;
       if (!t.user.empty()) target.ssh.user = t.user;
       target.sudo = t.sudo;
+      target.pre = t.pre.empty() ? pre : t.pre;
+      target.post = t.post.empty() ? post : t.post;
       target.path = path;
       try {
         if (path.size() > limits::path_bytes_max) throw usage_error("the path is too long");
@@ -126,16 +162,30 @@ std::vector<fleet_target> fleet_targets(std::vector<target_argument> const& give
           target.manifest_name = t.name;
         }
       } catch (std::exception const& e) {
-        throw usage_error(format("{}: {}", target.label, e.what()));
+        auto const where = t.where.empty() ? "" : t.where + ": ";
+        throw usage_error(screen_text(format("{}{}: {}", where, target.label, e.what())));
       }
       out.push_back(std::move(target));
     }
   }
-  if (out.empty()) throw usage_error("dump: no target; write HOST:PATH");
+  if (out.empty()) throw usage_error("dump: no target; write HOST:PATH, or --targets-from FILE");
   if (out.size() > limits::targets_max) {
     throw usage_error(format("dump: {} targets, {} at most", out.size(), limits::targets_max));
   }
   return out;
+}
+
+// Those of the command line, then those of the lists.
+std::vector<target_argument> all_targets(std::vector<target_argument> given,
+                                         std::vector<std::string> const& lists) {
+  if (std::count(lists.begin(), lists.end(), "-") > 1) {
+    throw usage_error("--targets-from - can be given once: stdin is read once");
+  }
+  for (auto const& list : lists) {
+    for (auto& target : read_targets_file(list)) given.push_back(std::move(target));
+    if (given.size() > limits::targets_max) break;  // fleet_targets() says so
+  }
+  return given;
 }
 
 template <class Value>
@@ -161,9 +211,23 @@ dump_arguments finish_dump(raw_dump const& raw, std::vector<target_argument> con
                                                {"lz4", codec_policy::lz4},
                                                {"zlib", codec_policy::zlib},
                                                {"none", codec_policy::none}});
+  o.codec_automatic = raw.wire == "auto";
   o.targets_active_max = raw.active;
+  o.retries = static_cast<unsigned>(raw.retries);
+  o.silence_max = std::chrono::seconds(raw.timeout_s);
+  o.resume = raw.resume;
+  o.keep_interrupted = true;
+  o.metrics = raw.metrics;
+  if (o.metrics && o.metrics->empty()) throw usage_error("--metrics: the name is empty");
   finish_reading(raw.reading, o);
-  o.targets = fleet_targets(given, o.ssh);
+  finish_load(raw.load, o);
+  o.targets = fleet_targets(all_targets(given, raw.targets_from), raw, o.ssh);
+  o.ask_sudo_password = raw.ask_sudo_password;
+  if (o.ask_sudo_password &&
+      std::none_of(o.targets.begin(), o.targets.end(), [](auto const& t) { return t.sudo; })) {
+    throw usage_error("--ask-sudo-password: no target has --sudo");
+  }
+  if (o.block_bytes) check_load(o, *o.block_bytes);
   return o;
 }
 

@@ -1,4 +1,4 @@
-// What reads the store: restore, list, info, status, diff.
+// What reads the store: restore, copy, list, info, status, diff.
 #include <memory>
 
 #include "cli/values.hpp"
@@ -32,6 +32,34 @@ verb_syntax restore_syntax() {
           }};
 }
 
+verb_syntax copy_syntax() {
+  struct raw_copy {
+    copy_arguments given;
+    std::string kind;
+  };
+  auto const raw = std::make_shared<raw_copy>();
+  return {
+      "copy", "images to another store, with the blocks that it lacks",
+      std::string(manifest_help) +
+          "\nWithout MANIFEST all images are copied. Each block is checked against its digest "
+          "first. Names, dates\nand days stay; an image that is there already is passed over. "
+          "Both stores must have blocks of one size.\nWhat protect says of an image is not copied.",
+      [raw](option_set& options) {
+        options.arguments("MANIFEST", raw->given.manifests, "only this image (repeatable)");
+        options.required_text("--to", raw->given.to, "STORE",
+                              "folder of the other store, which is made where it is absent");
+        options.choice("--format", raw->kind, {"loose", "pack"},
+                       "of a store that is made (default: loose)");
+      },
+      [raw](auto const&) {
+        auto out = raw->given;
+        while (out.to.size() > 1 && out.to.ends_with('/')) out.to.pop_back();
+        if (out.to.empty()) throw usage_error("copy: --to names no folder");
+        if (!raw->kind.empty()) out.format = store_format_of(raw->kind);
+        return out;
+      }};
+}
+
 verb_syntax list_syntax() {
   struct raw_list {
     std::vector<std::string> names;
@@ -60,6 +88,8 @@ verb_syntax info_syntax() {
   return {"info", "one image: what it is and what it takes", manifest_help,
           [given](option_set& options) {
             options.argument("MANIFEST", given->manifest, "which image");
+            options.flag("--digests", given->digests,
+                         "the digest of each block instead, one a line");
           },
           [given](auto const&) { return *given; }};
 }
@@ -86,7 +116,8 @@ verb_syntax diff_syntax() {
 }  // namespace
 
 std::vector<verb_syntax> image_verbs() {
-  return {restore_syntax(), list_syntax(), info_syntax(), status_syntax(), diff_syntax()};
+  return {restore_syntax(), copy_syntax(),   list_syntax(),
+          info_syntax(),    status_syntax(), diff_syntax()};
 }
 
 }  // namespace diskdump

@@ -1,4 +1,4 @@
-// What keeps the store in order: protect, unprotect, prune, gc, verify, reindex.
+// What makes the store and keeps it in order: init, protect, unprotect, prune, gc, verify, reindex.
 #include <memory>
 
 #include "base/limits.hpp"
@@ -10,6 +10,32 @@ namespace diskdump {
 namespace {
 
 constexpr char const* wait_help = "for running dumps and restores to end, then delete";
+
+verb_syntax init_syntax() {
+  struct raw_init {
+    std::string kind = "loose";
+    std::optional<std::string> block_size;
+  };
+  auto const raw = std::make_shared<raw_init>();
+  return {
+      "init", "make a store, in the format of your choice",
+      "loose: a file per block, which diskdump 0.1.x can use as well; what the first dump makes "
+      "by itself.\npack: many blocks to a file, for speed and for large stores. diskdump "
+      "copy leads from one to the other.",
+      [raw](option_set& options) {
+        options.choice("--format", raw->kind, {"loose", "pack"}, "how blocks are stored");
+        options.text("--block-size", raw->block_size, "N",
+                     "bytes of a block (131072), for dumps that do not say otherwise");
+      },
+      [raw](auto const&) {
+        init_arguments out;
+        out.format = *store_format_of(raw->kind);
+        if (raw->block_size) {
+          out.block_bytes = parse_block_size("--block-size", *raw->block_size);
+        }
+        return out;
+      }};
+}
 
 verb_syntax protect_syntax(bool protect) {
   auto const given = std::make_shared<protect_arguments>();
@@ -112,7 +138,7 @@ verb_syntax verify_syntax() {
 
 verb_syntax reindex_syntax() {
   auto const given = std::make_shared<reindex_arguments>();
-  return {"reindex", "rebuild the index (blocks.db) from the block files",
+  return {"reindex", "rebuild the index from the blocks themselves",
           "May run beside dumps. An index that is no database is moved aside first.",
           [given](option_set& options) {
             options.flag("--quick", given->quick, "go by names and sizes, do not read the blocks");
@@ -123,8 +149,8 @@ verb_syntax reindex_syntax() {
 }  // namespace
 
 std::vector<verb_syntax> upkeep_verbs() {
-  return {protect_syntax(true), protect_syntax(false), prune_syntax(),
-          gc_syntax(),          verify_syntax(),       reindex_syntax()};
+  return {init_syntax(), protect_syntax(true), protect_syntax(false), prune_syntax(),
+          gc_syntax(),   verify_syntax(),      reindex_syntax()};
 }
 
 }  // namespace diskdump

@@ -7,6 +7,7 @@
 
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "transport/connect.hpp"
 
 namespace diskdump {
 
@@ -33,11 +34,10 @@ runtime::runtime(global_options const& options)
       writers(limits::writer_threads),
       blocking(limits::blocking_threads),
       log(threshold(options), [this](log_level level, std::string_view line) {
-        before_line();
         char const* const kind = level >= log_level::error     ? "error: "
                                  : level >= log_level::warning ? "warning: "
                                                                : "";
-        report_error(format("{}{}", kind, line));
+        show_line(format("{}{}", kind, line));
       }) {
   // A connection that breaks is an error of that target, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
@@ -50,10 +50,12 @@ void runtime::watch_signals(asio::signal_set& signals, asio::cancellation_signal
     // A signal that came just as the work ended changes nothing any more.
     if (failed || ended_) return;
     // The second time the user means it: nothing is flushed; the store stands a crash at any point.
-    if (interrupted_) std::_Exit(static_cast<int>(exit_code::interrupted));
+    if (interrupted_) {
+      terminal_prompt::restore_echo();
+      std::_Exit(static_cast<int>(exit_code::interrupted));
+    }
     interrupted_ = true;
-    before_line();
-    report_error("interrupted: stopping; once more ends at once");
+    show_line("interrupted: stopping; once more ends at once");
     on_interrupt();
     cancel.emit(asio::cancellation_type::terminal);
     watch_signals(signals, cancel);
@@ -74,8 +76,7 @@ exit_code runtime::run(task<exit_code> work) {
                                                 signals.cancel();
                                                 code = failure ? exit_code::failed : result;
                                                 if (failure && !interrupted_) {
-                                                  before_line();
-                                                  report_error(describe(failure));
+                                                  show_line(describe(failure));
                                                 }
                                               }));
   loop_.run();

@@ -10,6 +10,10 @@
 
 namespace diskdump {
 
+// A line for a person on stderr, "diskdump: …"; `text` is made printable by whoever has it from
+// outside.
+void report_error(std::string_view text);
+
 class runtime {
  public:
   explicit runtime(global_options const& options);
@@ -23,8 +27,9 @@ class runtime {
 
   [[nodiscard]] bool interrupted() const noexcept { return interrupted_; }
 
-  // What is written to stderr passes through this, so that a progress display can make room.
-  std::function<void()> before_line = [] {};
+  // Shows a line for a person, "diskdump: …" on stderr; a live display puts its own in this place.
+  // Any thread.
+  std::function<void(std::string_view text)> show_line = report_error;
 
   // Called at the first signal, before the work is cancelled: for work that no cancellation
   // reaches.
@@ -44,9 +49,5 @@ class runtime {
   asio_timer_source timers;
   callback_log log;
 };
-
-// A line for a person on stderr, "diskdump: …"; `text` is made printable by whoever has it from
-// outside.
-void report_error(std::string_view text);
 
 }  // namespace diskdump

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "base/format.hpp"
+#include "base/limits.hpp"
 #include "cli/options.hpp"
 
 namespace diskdump {
@@ -42,6 +43,11 @@ std::vector<std::string> split_paths(std::string_view text) {
   return paths;
 }
 
+// "--name" or "--name=…".
+bool is_option(std::string_view word, std::string_view name) {
+  return word.starts_with(name) && (word.size() == name.size() || word[name.size()] == '=');
+}
+
 std::string device_path(std::string path) {
   bool const bare = path.find('/') == std::string::npos;
   bool const device = path.starts_with("sd") || path.starts_with("vd") || path.starts_with("nvme");
@@ -78,6 +84,16 @@ target_argument parse_target(std::string_view text) {
   return target;
 }
 
+void check_target_command(std::string const& option, std::string const& command) {
+  if (command.find_first_not_of(" \t\n") == std::string::npos) {
+    throw usage_error(option + " needs a command");
+  }
+  if (command.size() > limits::target_command_bytes_max) {
+    throw usage_error(format("{}: the command has {} bytes, {} at most; put it into a script there",
+                             option, command.size(), limits::target_command_bytes_max));
+  }
+}
+
 split_arguments split_target_arguments(
     std::vector<std::string> const& arguments,
     std::function<bool(std::string_view option)> const& takes_value) {
@@ -101,6 +117,15 @@ split_arguments split_target_arguments(
       if (a == "--as" && i + 1 == arguments.size()) throw usage_error("--as needs a name");
       target.name = a == "--as" ? arguments[++i] : a.substr(5);
       if (target.name.empty()) throw usage_error("--as needs a name");
+    } else if (!out.targets.empty() && (is_option(a, "--pre") || is_option(a, "--post"))) {
+      auto const equals = a.find('=');
+      auto const option = a.substr(0, equals);
+      if (equals == std::string::npos && i + 1 == arguments.size()) {
+        throw usage_error(option + " needs a command");
+      }
+      auto const& command = equals == std::string::npos ? arguments[++i] : a.substr(equals + 1);
+      check_target_command(option, command);
+      (option == "--pre" ? last().pre : last().post) = command;
     } else {
       out.options.push_back(a);
       if (takes_value(a) && i + 1 < arguments.size()) out.options.push_back(arguments[++i]);

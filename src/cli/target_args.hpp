@@ -1,5 +1,5 @@
-// Targets on the command line: [USER@]HOST:PATH[:PATH…], with `--sudo` and `--as NAME` applying to
-// the target before them.
+// Targets on the command line: [USER@]HOST:PATH[:PATH…], with `--sudo`, `--as NAME`, `--pre CMD`
+// and `--post CMD` applying to the target before them; the latter two, before any target, to all.
 #pragma once
 
 #include <functional>
@@ -14,12 +14,17 @@ struct target_argument {
   std::string host;
   std::vector<std::string> paths;
   bool sudo = false;
-  std::string name;  // --as; empty where not given
+  std::string name;       // --as; empty where not given
+  std::string pre, post;  // likewise
+  std::string where;      // "FILE:LINE" of a list of targets; empty on the command line
 };
 
 // Parses one target. `[::1]:/dev/sda` is an IPv6 host; `\:` in a path is a colon; `sda`, `vda`,
 // `nvme0n1` mean /dev/…. Throws usage_error.
 [[nodiscard]] target_argument parse_target(std::string_view text);
+
+// Throws usage_error where the text cannot be a command around a dump.
+void check_target_command(std::string const& option, std::string const& command);
 
 struct split_arguments {
   std::vector<std::string> options;  // everything else, in order

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/format.hpp"
+#include "base/limits.hpp"
 #include "base/log.hpp"
 #include "cli/options.hpp"
 #include "store/manifest_name.hpp"
@@ -61,10 +62,12 @@ std::uint64_t parse_size(std::string const& option, std::string const& text) {
     factor = kibi;
   else if (suffix == "M" || suffix == "m" || suffix == "MiB")
     factor = kibi * kibi;
+  else if (suffix == "G" || suffix == "g" || suffix == "GiB")
+    factor = kibi * kibi * kibi;
   else if (!suffix.empty())
     factor = 0;
   if (failed != std::errc() || factor == 0 || value > ~std::uint64_t{0} / factor) {
-    throw usage_error(format("{}: '{}' is not a size; write bytes, or 128K, 1M", option,
+    throw usage_error(format("{}: '{}' is not a size; write bytes, or 128K, 1M, 1G", option,
                              printable(text, shown_max)));
   }
   return value * factor;
@@ -80,6 +83,18 @@ clock_source::wall parse_moment_end(std::string const& option, std::string const
   return whole_day ? start + std::chrono::days(1) - precision : start;
 }
 
+double parse_share(std::string const& option, std::string const& text, double most) {
+  auto const number = text.ends_with('%') ? text.substr(0, text.size() - 1) : text;
+  double value = 0;
+  auto const [end, failed] = std::from_chars(number.data(), number.data() + number.size(), value);
+  if (failed != std::errc() || end != number.data() + number.size() || !(value >= 0) ||
+      value > most) {
+    throw usage_error(format("{}: '{}' is not a share; write 5%, from 0 to {}", option,
+                             printable(text, shown_max), most));
+  }
+  return value;
+}
+
 double parse_percent(std::string const& option, std::string const& text) {
   auto const number = text.ends_with('%') ? text.substr(0, text.size() - 1) : text;
   double value = 0;
@@ -90,6 +105,17 @@ double parse_percent(std::string const& option, std::string const& text) {
                              option, printable(text, shown_max)));
   }
   return value;
+}
+
+std::uint32_t parse_block_size(std::string const& option, std::string const& text) {
+  auto const bytes = parse_size(option, text);
+  if (bytes < limits::block_bytes_min || bytes > limits::block_bytes_max ||
+      bytes % limits::block_bytes_multiple != 0) {
+    throw usage_error(format("{}: {} is not a multiple of {} between {} and {}", option, bytes,
+                             limits::block_bytes_multiple, limits::block_bytes_min,
+                             limits::block_bytes_max));
+  }
+  return static_cast<std::uint32_t>(bytes);
 }
 
 }  // namespace diskdump

@@ -27,6 +27,7 @@ struct verb_syntax {
 [[nodiscard]] std::vector<verb_syntax> dump_verbs();    // options_dump.cpp: dump, import
 [[nodiscard]] std::vector<verb_syntax> image_verbs();   // options_image.cpp: restore, list, …
 [[nodiscard]] std::vector<verb_syntax> upkeep_verbs();  // options_upkeep.cpp: prune, gc, …
+[[nodiscard]] std::vector<verb_syntax> bench_verbs();   // options_bench.cpp
 
 // How MANIFEST may be written, for help texts.
 inline constexpr char const* manifest_help =

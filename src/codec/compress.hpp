@@ -42,7 +42,8 @@ class block_compressor {
   // REQUIRES: out.size() >= lz4_frame_bytes_max(raw.size()).
   std::size_t lz4_frame(byte_view raw, byte_span out);
 
-  // Writes a zlib level-1 stream to `out`; nullopt where it does not fit (it does not shrink).
+  // Writes a zlib stream to `out`; nullopt where it does not fit (it does not shrink). Unless `out`
+  // is shorter than `raw` by more than 16 bytes, so may be one that would leave fewer of it free.
   std::optional<std::size_t> zlib(byte_view raw, byte_span out);
 
  private:

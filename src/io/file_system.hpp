@@ -1,4 +1,4 @@
-// The file system as the store needs it: eight blocking calls on paths below one root directory, so
+// The file system as the store needs it: nine blocking calls on paths below one root directory, so
 // that tests can fail the n-th call and cut the power. All calls are thread-safe and made on the
 // caller's thread, never on the event loop.
 //
@@ -37,6 +37,26 @@ enum class sync_scope : std::uint8_t {
   file_system,  // everything below the root, `path` is ignored: one syncfs
 };
 
+// When what is added to a file goes to the disk.
+enum class write_back : std::uint8_t {
+  early,  // large pieces at once, so that little is left for sync()
+  late,   // when the system sees fit
+};
+
+// A new file that its maker adds to. It stays open from its creation on, so that sync() is told of
+// every write-back that failed. One thread at a time appends; sync() may run beside it.
+class append_file {
+ public:
+  virtual ~append_file() = default;
+
+  // Adds to the end. A write that fails may have added a part.
+  virtual void append(byte_view bytes) = 0;
+
+  // When it returns, the content and size as they were at the call survive a power cut; the name
+  // is the directory's matter.
+  virtual void sync() = 0;
+};
+
 class file_system {
  public:
   virtual ~file_system() = default;
@@ -44,6 +64,10 @@ class file_system {
   // Creates the file with this content; false where the path exists. Not durable. A write that
   // fails leaves no file behind. The directory must exist.
   virtual bool create_exclusive(std::string const& path, byte_view bytes) = 0;
+
+  // Creates an empty file to add to; nullptr where the path exists. The directory must exist.
+  [[nodiscard]] virtual std::unique_ptr<append_file> create_appendable(std::string const& path,
+                                                                       write_back when) = 0;
 
   // Adds to the end of an existing file. A write that fails may have added a part.
   virtual void append(std::string const& path, byte_view bytes) = 0;

@@ -30,6 +30,43 @@ void make_directories_at(int at, std::string const& path, std::string const& sho
   }
 }
 
+void write_all(int file, byte_view bytes, std::string const& shown) {
+  while (!bytes.empty()) {
+    auto const n = ::write(file, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw disk_error(errno, io_direction::write, "write", shown);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+class posix_append_file final : public append_file {
+ public:
+  posix_append_file(unique_fd file, std::string shown, write_back when)
+      : file_(std::move(file)), shown_(std::move(shown)), when_(when) {}
+
+  void append(byte_view bytes) override {
+    write_all(file_.get(), bytes, shown_);
+    auto const begin = std::exchange(size_bytes_, size_bytes_ + bytes.size());
+    // Where a file system cannot, sync() does it all; failures are reported there, too.
+    if (when_ == write_back::early && bytes.size() >= limits::early_write_back_bytes_min) {
+      (void)::sync_file_range(file_.get(), static_cast<off64_t>(begin),
+                              static_cast<off64_t>(bytes.size()), SYNC_FILE_RANGE_WRITE);
+    }
+  }
+
+  void sync() override {
+    if (::fdatasync(file_.get()) != 0) {
+      throw disk_error(errno, io_direction::write, "fdatasync", shown_);
+    }
+  }
+
+ private:
+  unique_fd file_;
+  std::string shown_;
+  write_back when_;
+  std::uint64_t size_bytes_ = 0;
+};
+
 class posix_file_system final : public file_system {
  public:
   posix_file_system(std::string root, bool create) : root_(std::move(root)) {
@@ -45,7 +82,7 @@ class posix_file_system final : public file_system {
       throw failed(io_direction::write, "create", path);
     }
     try {
-      write_all(file.get(), bytes, path);
+      write_all(file.get(), bytes, shown(path));
     } catch (...) {
       (void)::unlinkat(directory_.get(), path.c_str(), 0);
       throw;
@@ -53,10 +90,20 @@ class posix_file_system final : public file_system {
     return true;
   }
 
+  std::unique_ptr<append_file> create_appendable(std::string const& path,
+                                                 write_back when) override {
+    unique_fd file(open_at(path, O_WRONLY | O_CREAT | O_EXCL));
+    if (!file) {
+      if (errno == EEXIST) return nullptr;
+      throw failed(io_direction::write, "create", path);
+    }
+    return std::make_unique<posix_append_file>(std::move(file), shown(path), when);
+  }
+
   void append(std::string const& path, byte_view bytes) override {
     unique_fd const file(open_at(path, O_WRONLY | O_APPEND));
     if (!file) throw failed(io_direction::write, "open", path);
-    write_all(file.get(), bytes, path);
+    write_all(file.get(), bytes, shown(path));
   }
 
   std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
@@ -163,15 +210,6 @@ class posix_file_system final : public file_system {
     check(path);
     char const* const name = path.empty() ? "." : path.c_str();
     return ::openat(directory_.get(), name, flags | O_CLOEXEC, 0666);
-  }
-
-  void write_all(int file, byte_view bytes, std::string const& path) const {
-    while (!bytes.empty()) {
-      auto const n = ::write(file, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) throw failed(io_direction::write, "write", path);
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-    }
   }
 
   // Nothing where the entry was removed meanwhile.

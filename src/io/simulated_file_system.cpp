@@ -102,19 +102,50 @@ bool simulated_file_system::create_exclusive(std::string const& path, byte_view 
   return true;
 }
 
+// Holds the content, whatever its name is by now.
+class simulated_file_system::open_file final : public append_file {
+ public:
+  open_file(simulated_file_system& files, std::shared_ptr<file> content)
+      : files_(files), content_(std::move(content)) {}
+
+  void append(byte_view bytes) override {
+    std::lock_guard const lock(files_.mutex_);
+    files_.append_to(*content_, "an open file", bytes);
+  }
+  void sync() override {
+    std::lock_guard const lock(files_.mutex_);
+    step(files_.changes_, files_.change_fault_, io_direction::write, "an open file");
+    content_->durable_bytes = content_->bytes;
+  }
+
+ private:
+  simulated_file_system& files_;
+  std::shared_ptr<file> content_;
+};
+
+std::unique_ptr<append_file> simulated_file_system::create_appendable(std::string const& path,
+                                                                      write_back) {
+  if (!create_exclusive(path, {})) return nullptr;
+  std::lock_guard const lock(mutex_);
+  return std::make_unique<open_file>(*this, now_.files.at(tidy(path)));
+}
+
 void simulated_file_system::append(std::string const& path, byte_view bytes) {
   std::lock_guard const lock(mutex_);
   auto const name = tidy(path);
   auto const at = now_.files.find(name);
   if (at == now_.files.end()) throw disk_error(ENOENT, io_direction::write, "open", name);
-  auto& content = at->second->bytes;
+  append_to(*at->second, name, bytes);
+}
+
+void simulated_file_system::append_to(file& content, std::string const& name, byte_view bytes) {
   try {
     step(changes_, change_fault_, io_direction::write, name);
   } catch (...) {
-    append_bytes(content, bytes.first(bytes.size() / 2));  // a write that fails wrote a part
+    append_bytes(content.bytes, bytes.first(bytes.size() / 2));  // what fails wrote a part
     throw;
   }
-  append_bytes(content, bytes);
+  append_bytes(content.bytes, bytes);
 }
 
 std::optional<byte_vector> simulated_file_system::read(std::string const& path,

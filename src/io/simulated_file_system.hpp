@@ -38,6 +38,8 @@ class simulated_file_system final : public file_system {
   void power_cut(power_cut_leaves what);
 
   bool create_exclusive(std::string const& path, byte_view bytes) override;
+  [[nodiscard]] std::unique_ptr<append_file> create_appendable(std::string const& path,
+                                                               write_back when) override;
   void append(std::string const& path, byte_view bytes) override;
   [[nodiscard]] std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
                                                 std::uint64_t offset_bytes = 0) override;
@@ -49,6 +51,7 @@ class simulated_file_system final : public file_system {
   void sync(sync_scope what, std::string const& path) override;
 
  private:
+  class open_file;
   struct file {
     byte_vector bytes;
     byte_vector durable_bytes;
@@ -67,6 +70,7 @@ class simulated_file_system final : public file_system {
 
   static void step(std::uint64_t& calls, plan& fault, io_direction direction,
                    std::string const& path);
+  void append_to(file& content, std::string const& name, byte_view bytes);
   void need_parent(std::string const& path) const;
   [[nodiscard]] bool exists(std::string const& path) const;
 

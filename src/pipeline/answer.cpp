@@ -1,7 +1,9 @@
 // Stage answer. Takes: announcements in image order. Gives: a verdict per data block to the agent,
-// a line per block to the manifest. Several queued announcements share one look-up in the index.
+// a line per block to the manifest. Several queued announcements share one look-up in the index. A
+// block that is as expected is held (stage expect asked) and has no verdict.
 #include <algorithm>
 
+#include "base/format.hpp"
 #include "base/limits.hpp"
 #include "codec/compress.hpp"
 #include "codec/digest.hpp"
@@ -24,6 +26,7 @@ void ensure_zero_block(block_store& store, block_id const& id, std::uint32_t len
 struct data_block {
   block_index index;
   block_id id;
+  bool expected = false;
   verdict outcome = verdict::have;
 };
 
@@ -52,10 +55,10 @@ class answering {
 
 task<> answering::zeros(block_index first, block_count blocks) {
   auto const end = first + blocks;
-  run_.progress.blocks_zero += blocks;
   for (auto at = first; at < end;) {
     auto const lines = std::min(end.value - at.value, limits::manifest_lines_per_hop);
     co_await offload(run_.context.writers, [&] {
+      stage_timer const busy(run_.context.times, stage::look_up);
       for (std::uint64_t i = 0; i < lines; ++i) {
         auto const index = at + block_count{i};
         auto const length = geometry_.length_bytes(index);
@@ -63,9 +66,10 @@ task<> answering::zeros(block_index first, block_count blocks) {
         auto const& id = full ? zero_full_ : zero_last_;
         if (!full || !zero_full_known_) ensure_zero_block(run_.context.store, id, length);
         zero_full_known_ = zero_full_known_ || full;
-        run_.manifest->add(id);
+        run_.ledger.manifest->add(id);
       }
     });
+    run_.ledger.zeros(at, block_count{lines});
     at += block_count{lines};
   }
 }
@@ -77,6 +81,7 @@ task<> answering::data(std::span<data_block> blocks) {
   std::vector<std::size_t> asked_at;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     auto& b = blocks[i];
+    if (b.expected) continue;
     switch (run_.context.claims.ask(run_, b.id, b.index)) {
       case claims_table::outcome::claimed:
         asked.push_back(b.id);
@@ -93,8 +98,9 @@ task<> answering::data(std::span<data_block> blocks) {
   }
   std::vector<bool> missing;
   co_await offload(run_.context.writers, [&] {
+    stage_timer const busy(run_.context.times, stage::look_up);
     if (!asked.empty()) missing = run_.context.store.missing(asked);
-    for (auto const& b : blocks) run_.manifest->add(b.id);
+    for (auto const& b : blocks) run_.ledger.manifest->add(b.id);
   });
   std::vector<verdict> verdicts;
   for (std::size_t i = 0; i < asked.size(); ++i) {
@@ -102,8 +108,13 @@ task<> answering::data(std::span<data_block> blocks) {
   }
   for (auto& b : blocks) {
     if (b.outcome == verdict::wait) b.outcome = run_.take_settlement(b.index);
-    verdicts.push_back(b.outcome);
-    if (b.outcome == verdict::have) ++run_.progress.blocks_reused;
+    if (!b.expected) verdicts.push_back(b.outcome);
+    if (b.expected) ++run_.as_expected;
+    if (b.outcome == verdict::have) {
+      run_.ledger.held(b.index);
+    } else {
+      run_.ledger.expected(b.index, b.id);
+    }
   }
   for (std::size_t at = 0; at < verdicts.size(); at += limits::answers_max) {
     auto const n = std::min(limits::answers_max, verdicts.size() - at);
@@ -113,7 +124,7 @@ task<> answering::data(std::span<data_block> blocks) {
   for (std::size_t i = 0; i < asked.size(); ++i) {
     if (!missing[i]) run_.context.claims.stored(asked[i]);
   }
-  run_.wake_transmit();
+  if (!verdicts.empty()) run_.wake_transmit();
 }
 
 task<> answering::groups(std::vector<digests_message> batch) {
@@ -121,8 +132,8 @@ task<> answering::groups(std::vector<digests_message> batch) {
   for (auto const& group : batch) {
     auto at = group.first;
     for (auto const& r : group.runs) {
-      if (r.kind == run_kind::data) {
-        pending.push_back({at, r.id, verdict::have});
+      if (r.kind == run_kind::data || r.kind == run_kind::expected) {
+        pending.push_back({at, r.id, r.kind == run_kind::expected, verdict::have});
       } else {
         // Lines are written in image order, so what came before the zeros goes first.
         if (!pending.empty()) co_await data(pending);
@@ -150,6 +161,8 @@ task<> answer_stage(target_run& run, receiver<digests_message> announced) {
     }
     co_await state->groups(std::move(batch));
   }
+  run.context.log.debug(
+      format("{}: {} blocks were as expected", run.plan.host, run.as_expected.value));
 }
 
 }  // namespace diskdump

@@ -26,6 +26,19 @@ void claims_table::stored(block_id const& id) {
   for (auto const& w : node.mapped().waiters) w.who->settled(w.index, verdict::have);
 }
 
+void claims_table::pass_stalled() {
+  for (auto& [id, e] : entries_) {
+    if (e.waiters.empty() || !e.claimant->stalled()) continue;
+    auto const next = std::find_if(e.waiters.begin(), e.waiters.end(),
+                                   [](waiter const& w) { return !w.who->stalled(); });
+    if (next == e.waiters.end()) continue;
+    auto const heir = *next;
+    e.waiters.erase(next);
+    e.claimant = heir.who;
+    heir.who->settled(heir.index, verdict::need);
+  }
+}
+
 void claims_table::leave(claim_holder& who) {
   for (auto at = entries_.begin(); at != entries_.end();) {
     auto& e = at->second;

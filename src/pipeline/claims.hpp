@@ -4,7 +4,8 @@
 // the next waiter sends.
 //
 // A claim is held only while the index is asked or the claimant's own block is on its way, neither
-// of which depends on another target: no two targets wait for each other.
+// of which depends on another target: no two targets wait for each other. A claimant that stands
+// still loses its claims to those who wait, so that it does not hold them up.
 //
 // Single-threaded: all calls come from the event loop's thread.
 // Invariant: a target is in at most one batch of entries, as claimant or waiter.
@@ -27,6 +28,8 @@ class claim_holder {
   // `need` makes this target the claimant. Called from within stored(), withdrawn or leave(); must
   // not call back into the table.
   virtual void settled(block_index index, verdict outcome) = 0;
+  // Whether it does not send what it was asked for.
+  [[nodiscard]] virtual bool stalled() const = 0;
 };
 
 class claims_table {
@@ -42,6 +45,11 @@ class claims_table {
   void stored(block_id const& id);
   // `who` goes away, well or not: its waits are dropped, its claims go to the next waiter.
   void leave(claim_holder& who);
+
+  // Of each block that others wait for, and whose claimant is stalled, the next waiter that is not
+  // becomes the claimant. The former one may still send it: whoever stores it first settles it for
+  // all.
+  void pass_stalled();
 
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
 

@@ -1,18 +1,21 @@
 // The dump of one target, top to bottom:
 //
 //   agent ──► receive ──► answer ──► (verdicts to the agent; lines to the manifest)
-//                   └───► verify ──► persist ──► settle
-//                                                  └─► seal: barrier, then the manifest's name
+//     ▲             └───► verify ──► persist ──► settle
+//   expect: the previous manifest                  └─► seal: barrier, then the manifest's name
 //
 // Every arrow is a bounded channel, every stage one coroutine of one scope.
 #include "pipeline/dump.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "async/scope.hpp"
+#include "async/timeout.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "pipeline/target_run.hpp"
+#include "store/interrupted.hpp"
 
 namespace diskdump {
 
@@ -26,6 +29,12 @@ std::string_view sentence(pipeline_errc e) noexcept {
       return "the output exists already";
     case pipeline_errc::output_too_small:
       return "the output is smaller than the image";
+    case pipeline_errc::source_changed:
+      return "the source is not the one that this dump began with";
+    case pipeline_errc::cannot_resume:
+      return "the interrupted dump cannot be continued";
+    case pipeline_errc::command_failed:
+      return "a command around the dump failed";
   }
   return "unknown pipeline error";
 }
@@ -53,25 +62,61 @@ std::size_t channel_window_bytes(start_message const& start) noexcept {
 }
 
 target_run::target_run(dump_context& shared, target_plan const& what, stream& wire,
-                       target_progress& counters)
+                       image_ledger& book, target_progress& counters)
     : context(shared),
       plan(what),
       io(wire),
+      ledger(book),
       progress(counters),
       session(what.nonce, what.start),
       budget(shared.executor, budget_bytes(what.start)),
-      output_ready(shared.executor) {}
+      receiving(shared.timers, what.wire_limit_bytes_per_s),
+      codec(what.start.codec, what.codec_automatic,
+            std::uint64_t{what.start.batch_blocks} * what.start.block_bytes),
+      output_ready(shared.executor),
+      announced_more(shared.executor),
+      heard_last(shared.timers.clock().now()),
+      wire_bytes_before_(counters.bytes_wire) {}
 
-target_run::~target_run() { context.claims.leave(*this); }
+target_run::~target_run() {
+  context.claims.leave(*this);
+  end_reading();
+}
+
+void target_run::begin_reading() {
+  if (context.reading != nullptr) context.reading->join(*this);
+}
+
+void target_run::end_reading() {
+  if (context.reading != nullptr) context.reading->leave(*this);
+}
+
+void target_run::share_changed(std::uint64_t bytes_per_s) {
+  auto const own = plan.start.read_limit_bytes_per_s;
+  session.limit_read(own == 0 ? bytes_per_s : std::min(own, bytes_per_s));
+  wake_transmit();
+}
+
+task<> target_run::pace() {
+  auto const crossed = io.wire_bytes();
+  auto const fresh = crossed - std::exchange(charged_bytes_, crossed);
+  co_await receiving.take(fresh);
+  if (context.receiving != nullptr) co_await context.receiving->take(fresh);
+}
 
 void target_run::settled(block_index index, verdict outcome) {
   if (auto const at = unanswered_waits_.find(index.value); at != unanswered_waits_.end()) {
     at->second = outcome;
     return;
   }
-  if (outcome == verdict::have) ++progress.blocks_reused;
+  if (outcome == verdict::have) ledger.stored(index, false);
   session.settle(index, outcome);
   wake_transmit();
+}
+
+bool target_run::stalled() const {
+  return session.needed() > 0 && listening &&
+         context.timers.clock().now() - heard_last >= limits::claim_patience;
 }
 
 namespace {
@@ -90,6 +135,7 @@ task<> run_stages(target_run& run) {
 
   co_await with_scope([&](scope& stages) {
     stages.spawn(receive_stage(run, std::move(announced_out), std::move(blocks_out)));
+    stages.spawn(expect_stage(run));
     stages.spawn(answer_stage(run, std::move(announced_in)));
     stages.spawn(verify_stage(run, std::move(blocks_in), std::move(verified_out)));
     stages.spawn(persist_stage(run, std::move(verified_in), std::move(persisted_out)));
@@ -103,13 +149,43 @@ task<std::string> seal(target_run& run) {
   run.progress.state = target_state::sealing;
   auto& context = run.context;
   co_return co_await offload(context.writers, [&run, &context]() -> std::string {
-    for (auto const& bad : run.bad_ranges) {
-      run.manifest->comment("bad_range", format("{} {}", bad.offset_bytes, bad.length_bytes));
+    stage_timer const busy(context.times, stage::seal);
+    auto& manifest = *run.ledger.manifest;
+    for (auto const& bad : run.ledger.bad_ranges) {
+      manifest.comment(bad_range_key, format("{} {}", bad.offset_bytes, bad.length_bytes));
     }
     context.store.barrier();
     // From here on every block is durable; the manifest may be seen.
-    return run.manifest->publish(run.plan.date.value_or(context.timers.clock().wall_now()));
+    auto path = manifest.publish(run.plan.date.value_or(context.timers.clock().wall_now()));
+    // From here on the dump has succeeded, whatever else fails.
+    try {
+      forget_interrupted(context.base, run.plan.manifest_name);
+    } catch (error const& e) {
+      context.log.warning(format("{}: {}", run.plan.host, e.what()));
+    }
+    return path;
   });
+}
+
+// What was on its way into the store when a stage failed may have got there, put by us or by
+// another target. REQUIRES: all jobs have ended.
+task<> settle_rest(target_run& run) {
+  auto const waiting = run.ledger.waiting();
+  if (waiting.empty()) co_return;
+  std::vector<block_id> ids;
+  for (auto const& [index, id] : waiting) ids.push_back(id);
+  std::set<block_index> ours;
+  for (auto const& batch : run.puts) ours.insert(batch->begin(), batch->end());
+  try {
+    auto const missing = co_await offload(run.context.writers,
+                                          [&run, &ids] { return run.context.store.missing(ids); });
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      auto const index = waiting[i].first;
+      if (!missing[i]) run.ledger.stored(index, ours.contains(index));
+    }
+  } catch (error const& e) {
+    run.context.log.debug(format("{}: {}", run.plan.host, e.what()));
+  }
 }
 
 // Host and path belong to every failure of a target; the stage that threw may not know them.
@@ -126,7 +202,14 @@ task<std::string> seal(target_run& run) {
   }
 }
 
-// Tells the agent the end, good or bad, as far as the connection still carries it, and closes.
+task<> say_last_words(target_run& run) {
+  auto const last_words = run.session.take_output();
+  co_await run.io.write(last_words);
+  co_await run.io.write_eof();
+}
+
+// Tells the agent the end, good or bad, as far as the connection still carries it, and closes. An
+// agent that stands still and reads nothing does not keep us: nothing else would end the wait.
 task<> hang_up(target_run& run, bool well) {
   try {
     if (well) {
@@ -134,9 +217,7 @@ task<> hang_up(target_run& run, bool well) {
     } else {
       run.session.abort(abort_code::cancelled, "the dump was abandoned");
     }
-    auto const last_words = run.session.take_output();
-    co_await run.io.write(last_words);
-    co_await run.io.write_eof();
+    co_await with_timeout(run.context.timers, limits::close_wait_max, say_last_words(run));
   } catch (std::exception const& e) {
     run.context.log.debug(format("{}: hanging up: {}", run.plan.host, e.what()));
   }
@@ -145,11 +226,12 @@ task<> hang_up(target_run& run, bool well) {
 }  // namespace
 
 task<std::string> dump_target(dump_context& context, target_plan plan, std::unique_ptr<stream> io,
-                              target_progress& progress) {
+                              image_ledger& ledger, target_progress& progress) {
   std::string manifest_path;
   std::exception_ptr failure;
+  plan.start.first_block = ledger.begin_attempt();
   {
-    target_run run(context, plan, *io, progress);
+    target_run run(context, plan, *io, ledger, progress);
     progress.state = target_state::dumping;
     try {
       co_await run_stages(run);
@@ -157,15 +239,18 @@ task<std::string> dump_target(dump_context& context, target_plan plan, std::uniq
     } catch (...) {
       failure = std::current_exception();
     }
-    // Who waits for a block of this target must not wait until it has hung up.
+    // Who waits for a block of this target must not wait until it has hung up, nor who could read
+    // faster without it.
     context.claims.leave(run);
+    run.end_reading();
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     {
       // Jobs that were in flight when a stage failed still hold blocks, and use the store.
       auto const all_came_back = co_await run.budget.acquire(run.budget.capacity_bytes());
     }
+    if (failure) co_await settle_rest(run);
     co_await hang_up(run, failure == nullptr);
-    progress.bytes_wire = io->wire_bytes();
+    run.count_wire();
   }
   exit_report report;
   try {

@@ -4,7 +4,8 @@
 #include <filesystem>
 #include <utility>
 
-#include "async/timeout.hpp"
+#include "async/async_errc.hpp"
+#include "async/scope.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "pipeline/target_run.hpp"
@@ -24,16 +25,20 @@ void on_hello(target_run& run, hello_message const& hello) {
         .remedy("remove the diskdump folder from the cache on the target");
   }
   run.progress.engine = to_string(hello.engine);
+  // It has nothing but zlib, whatever it is told.
+  if (hello.engine == read_engine::python) run.codec = {run.plan.start.codec, false, 0};
+  run.begin_reading();
   run.session.start();
   run.wake_transmit();
+  run.announced_more.wake_all();
 }
 
-// The manifest takes 65 bytes a block, and holes cost the target nothing to announce: a size that
-// was made up must not fill the store's disk.
+// The manifest takes bytes for each block, and holes cost the target nothing to announce: a size
+// that was made up must not fill the store's disk.
 void check_room_for_manifest(target_run const& run, block_count blocks) {
   std::error_code unknown;
   auto const space = std::filesystem::space(run.context.base, unknown);
-  auto const manifest_bytes = blocks.value * limits::manifest_bytes_per_block;
+  auto const manifest_bytes = manifest_bytes_max(run.context.store, blocks);
   if (!unknown && manifest_bytes > space.available / 2) {
     throw error(pipeline_errc::no_room_for_manifest, severity::permanent)
         .cause(format("{} blocks need {} bytes, {} are free", blocks.value, manifest_bytes,
@@ -42,64 +47,129 @@ void check_room_for_manifest(target_run const& run, block_count blocks) {
   }
 }
 
-task<> on_source(target_run& run) {
+task<> on_source(target_run& run, source_message const& source) {
+  auto& ledger = run.ledger;
+  ledger.check_source(source);
   auto const geometry = run.session.geometry();
   run.progress.image_bytes = geometry.image_bytes;
   run.progress.blocks = geometry.blocks();
   auto const date = run.plan.date.value_or(run.context.timers.clock().wall_now());
   manifest_header header{
       .source = run.plan.source, .date = iso_time(date), .geometry = geometry, .extra = {}};
+  auto const known = block_count{run.plan.start.first_block.value};
   co_await offload(run.context.writers, [&] {
+    if (ledger.manifest) {
+      ledger.manifest->rewind(known);
+      return;
+    }
     check_room_for_manifest(run, geometry.blocks());
-    run.manifest.emplace(run.context.base, run.plan.manifest_name, std::move(header));
+    ledger.manifest.emplace(run.context.base, run.plan.manifest_name, std::move(header),
+                            run.context.store);
   });
 }
 
-// A target that says nothing for so long has lost its machine or its mind.
-task<std::size_t> with_patience(target_run& run, task<std::size_t> read) {
-  try {
-    co_return co_await with_timeout(run.context.timers, limits::silence_timeout_max,
-                                    std::move(read));
-  } catch (error& e) {
-    if (e.code() == async_errc::timed_out) {
-      e.cause(
-          format("not a byte from the target for {} seconds", limits::silence_timeout_max.count()));
+// Tells the target to change its codec where that is worth it.
+void choose_codec(target_run& run, clock_source::steady asked, std::uint64_t content_bytes) {
+  auto const now = run.context.timers.clock().now();
+  auto const next = run.codec.observe({.now = now,
+                                       .starved = now - asked,
+                                       .wire_bytes = run.io.wire_bytes(),
+                                       .content_bytes = content_bytes});
+  if (!next) return;
+  run.session.switch_codec(*next);
+  run.wake_transmit();
+}
+
+// A target that says nothing for so long has lost its machine or its mind, unless it is us whom it
+// waits for: all its memory may hold blocks that another target is to send. One watcher for all
+// reads: a timer for each would cost more than the read. Ends only by what it throws.
+task<> watch_silence(target_run& run) {
+  auto const patience = run.plan.silence_max;
+  auto const& timers = run.context.timers;
+  for (;;) {
+    auto const silent = timers.clock().now() - run.heard_last;
+    if (!run.listening) {
+      // Who listens again begins a time of its own, so a look now and then is early enough.
+      co_await run.context.timers.sleep(patience / 4);
+    } else if (silent < patience) {
+      co_await run.context.timers.sleep(patience - silent);
+    } else if (!run.session.owes()) {
+      run.heard_last = timers.clock().now();
+    } else {
+      auto const seconds = std::chrono::duration_cast<std::chrono::seconds>(patience);
+      throw error(async_errc::timed_out, severity::transient)
+          .cause(format("not a byte from the target for {} seconds", seconds.count()));
     }
-    throw;
   }
 }
 
 task<> receive_until_end(target_run& run, sender<digests_message>& announced,
                          sender<block_in_flight>& blocks) {
   byte_vector buffer(limits::stream_read_bytes);
-  byte_lease lease;  // for the block that is coming in
+  byte_lease lease;                 // for the block that is coming in
+  std::uint64_t content_bytes = 0;  // of the blocks that came
+  auto const& clock = run.context.timers.clock();
   while (!run.session.has_ended()) {
-    auto const n = co_await with_patience(run, run.io.read(byte_span(buffer)));
+    run.heard_last = clock.now();
+    run.listening = true;
+    auto const asked = run.heard_last;
+    std::size_t n = 0;
+    {
+      wait_timer const waiting(run.context.times, stage::wait_for_agent);
+      n = co_await run.io.read(byte_span(buffer));
+    }
+    run.listening = false;
     if (n == 0) run.session.feed_eof();
-    run.progress.bytes_wire = run.io.wire_bytes();
+    run.heard_last = clock.now();
+    run.count_wire();
+    co_await run.pace();
+    if (run.session.needed() > 0) choose_codec(run, asked, content_bytes);
     auto input = byte_view(buffer).first(n);
     while (auto event = run.session.feed(input)) {
       if (auto* const hello = std::get_if<hello_message>(&*event)) {
         on_hello(run, *hello);
-      } else if (std::holds_alternative<source_message>(*event)) {
-        co_await on_source(run);
+      } else if (auto* const source = std::get_if<source_message>(&*event)) {
+        co_await on_source(run, *source);
       } else if (auto* const group = std::get_if<digests_message>(&*event)) {
         auto const next = run.session.announced().next();
         run.progress.announced_bytes =
             std::min(run.session.geometry().offset_bytes(next), run.progress.image_bytes);
+        run.announced_more.wake_all();
         co_await announced.send(std::move(*group));
       } else if (auto* const incoming = std::get_if<block_incoming>(&*event)) {
+        wait_timer const waiting(run.context.times, stage::wait_for_room);
         lease = co_await run.budget.acquire(incoming->payload_bytes);
       } else if (auto* const block = std::get_if<block_received>(&*event)) {
+        content_bytes += block->raw_bytes;
         co_await blocks.send({std::move(*block), std::exchange(lease, {})});
       } else if (auto* const note = std::get_if<note_message>(&*event)) {
         run.context.log.write(note->level >= 2 ? log_level::warning : log_level::info,
                               run.plan.host + ": " + run.plan.path + ": " + note->text);
       } else if (auto* const bad = std::get_if<bad_range_message>(&*event)) {
-        run.progress.bad_bytes += bad->length_bytes;
-        run.bad_ranges.push_back(*bad);
+        run.ledger.add(*bad);
       }
     }
+  }
+}
+
+task<> receive_then_end(target_run& run, sender<digests_message>& announced,
+                        sender<block_in_flight>& blocks, bool& received, scope& both) {
+  co_await receive_until_end(run, announced, blocks);
+  received = true;
+  both.cancel();
+}
+
+task<> receive_watched(target_run& run, sender<digests_message>& announced,
+                       sender<block_in_flight>& blocks) {
+  bool received = false;
+  try {
+    co_await with_scope([&](scope& both) {
+      both.spawn(receive_then_end(run, announced, blocks, received, both));
+      both.spawn(watch_silence(run));
+    });
+  } catch (...) {
+    // The end of the watcher is not a failure.
+    if (!received) throw;
   }
 }
 
@@ -108,7 +178,7 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
 task<> receive_stage(target_run& run, sender<digests_message> announced,
                      sender<block_in_flight> blocks) {
   try {
-    co_await receive_until_end(run, announced, blocks);
+    co_await receive_watched(run, announced, blocks);
   } catch (...) {
     // The session is useless now; nobody's claim may be settled through it any more.
     run.context.claims.leave(run);
@@ -116,9 +186,11 @@ task<> receive_stage(target_run& run, sender<digests_message> announced,
   }
   announced.finish();
   blocks.finish();
+  run.end_reading();
   // END means that every block was answered and every claim settled: nothing is left to say but
   // DONE, once all is durable.
   run.closing = true;
+  run.announced_more.wake_all();
   run.wake_transmit();
 }
 

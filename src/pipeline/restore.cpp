@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "async/byte_budget.hpp"
@@ -87,27 +89,40 @@ void fetch(block_store& store, block_id const& id, std::uint64_t offset_bytes,
         .offset(offset_bytes)
         .remedy("dump the source again; diskdump verify lists what else is missing");
   }
-  raw.resize(block_bytes);
+  // All but the last block are as long as a block can be, and go to their place at once.
+  bool const in_place = out.size() == block_bytes;
+  if (!in_place) raw.resize(block_bytes);
+  auto const into = in_place ? out : byte_span(raw);
   std::size_t length = 0;
   try {
-    length = decompressor.lz4_frame(*frame, raw);
+    length = decompressor.lz4_frame(*frame, into);
   } catch (error const& e) {
     throw damaged(e.what());
   }
-  auto const content = byte_view(raw).first(length);
+  auto const content = byte_view(into).first(length);
   if (sha256(content) != id) throw damaged("its content has another digest");
   if (length < out.size()) throw damaged("it is shorter than its place in the image");
-  std::memcpy(out.data(), content.data(), out.size());
+  if (!in_place) std::memcpy(out.data(), content.data(), out.size());
 }
 
-byte_vector fetch_piece(block_store& store, piece const& p, block_geometry geometry) {
-  byte_vector bytes(p.length_bytes);
+// The data of a piece; memory that nothing is written to before the blocks are.
+struct piece_buffer {
+  explicit piece_buffer(std::size_t size_bytes)
+      : memory(std::make_unique_for_overwrite<std::byte[]>(size_bytes)) {}
+  std::unique_ptr<std::byte[]> memory;
+};
+
+// REQUIRES: `buffer` has room for the piece. The result is a part of it.
+byte_view fetch_piece(block_store& store, piece const& p, block_geometry geometry,
+                      stage_times* times, piece_buffer& buffer) {
+  stage_timer busy(times, stage::fetch);
+  busy.count(p.length_bytes);
+  byte_span const bytes(buffer.memory.get(), p.length_bytes);
   std::size_t at = 0;
   auto index = p.first;
   for (auto const& id : p.ids) {
     auto const n = geometry.length_bytes(index);
-    fetch(store, id, geometry.offset_bytes(index), geometry.block_bytes,
-          byte_span(bytes).subspan(at, n));
+    fetch(store, id, geometry.offset_bytes(index), geometry.block_bytes, bytes.subspan(at, n));
     at += n;
     ++index;
   }
@@ -127,7 +142,10 @@ task<> write_zeros(disk& output, piece const& p) {
 
 task<> plan_stage(restore_context& context, plan& image, sender<piece> pieces) {
   for (;;) {
-    auto next = co_await offload(context.writers, [&image] { return image.take(); });
+    auto next = co_await offload(context.writers, [&] {
+      stage_timer const busy(context.times, stage::plan);
+      return image.take();
+    });
     if (!next) break;
     co_await pieces.send(std::move(*next));
   }
@@ -136,13 +154,16 @@ task<> plan_stage(restore_context& context, plan& image, sender<piece> pieces) {
 
 task<> disk_lane(restore_context& context, block_geometry geometry, receiver<piece>& pieces,
                  disk& output, bool output_is_zeroed, restore_progress& progress) {
+  piece_buffer buffer(std::max<std::size_t>(limits::restore_piece_bytes, geometry.block_bytes));
   while (auto next = co_await pieces.receive()) {
     if (next->ids.empty()) {
       if (!output_is_zeroed) co_await write_zeros(output, *next);
       progress.zero_bytes += next->length_bytes;
     } else {
-      auto const bytes = co_await offload(
-          context.readers, [&] { return fetch_piece(context.store, *next, geometry); });
+      auto const bytes = co_await offload(context.readers, [&] {
+        return fetch_piece(context.store, *next, geometry, context.times, buffer);
+      });
+      wait_timer const writing(context.times, stage::write);
       co_await output.write(next->offset_bytes, bytes);
     }
     progress.done_bytes += next->length_bytes;
@@ -151,18 +172,21 @@ task<> disk_lane(restore_context& context, block_geometry geometry, receiver<pie
 
 struct stream_piece {
   piece what;
-  std::optional<job<byte_vector>> bytes;  // none for zeros
+  std::optional<job<piece_buffer>> bytes;  // none for zeros
 };
 
 task<> fetch_stage(restore_context& context, block_geometry geometry, receiver<piece> pieces,
                    sender<stream_piece> fetched) {
   auto const executor = context.executor;
   auto* const store = &context.store;
+  auto* const times = context.times;
   while (auto next = co_await pieces.receive()) {
     stream_piece out{std::move(*next), std::nullopt};
     if (!out.what.ids.empty()) {
-      out.bytes.emplace(launch(context.readers, executor, [store, geometry, p = out.what] {
-        return fetch_piece(*store, p, geometry);
+      out.bytes.emplace(launch(context.readers, executor, [store, times, geometry, p = out.what] {
+        piece_buffer buffer(p.length_bytes);
+        (void)fetch_piece(*store, p, geometry, times, buffer);
+        return buffer;
       }));
     }
     co_await fetched.send(std::move(out));
@@ -185,7 +209,9 @@ task<> stream_stage(restore_context& context, receiver<stream_piece> fetched, in
   while (auto next = co_await fetched.receive()) {
     auto const length = next->what.length_bytes;
     if (next->bytes) {
-      auto const bytes = co_await next->bytes->result();
+      auto const buffer = co_await next->bytes->result();
+      byte_view const bytes(buffer.memory.get(), length);
+      wait_timer const writing(context.times, stage::write);
       co_await offload(context.writers, [&] { write_all(descriptor, bytes); });
     } else {
       for (std::uint64_t done = 0; done < length;) {

@@ -9,6 +9,7 @@
 #include "async/offload.hpp"
 #include "base/log.hpp"
 #include "io/disk.hpp"
+#include "pipeline/stage_times.hpp"
 #include "store/block_store.hpp"
 #include "store/manifest.hpp"
 
@@ -19,6 +20,7 @@ struct restore_context {
   worker_pool& readers;  // blocking and CPU: store reads, decompress, digest
   worker_pool& writers;  // blocking: the output
   block_store& store;
+  stage_times* times = nullptr;  // of a benchmark
 };
 
 struct restore_progress {

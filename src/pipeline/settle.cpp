@@ -7,9 +7,12 @@ namespace diskdump {
 task<> settle_stage(target_run& run, receiver<job<persisted_batch>> persisted) {
   while (auto next = co_await persisted.receive()) {
     auto const batch = co_await next->result();
-    run.progress.blocks_stored += batch.stored;
-    run.progress.blocks_reused += block_count{batch.blocks.size() - batch.stored.value};
-    for (auto const& b : batch.blocks) run.context.claims.stored(b.block.id);
+    run.puts.pop_front();
+    for (std::size_t i = 0; i < batch.blocks.size(); ++i) {
+      auto const& block = batch.blocks[i].block;
+      run.ledger.stored(block.index, batch.is_new[i]);
+      run.context.claims.stored(block.id);
+    }
   }
 }
 

@@ -45,6 +45,7 @@ void verify(block_received& block, std::uint64_t offset_bytes) {
 task<> verify_stage(target_run& run, receiver<block_in_flight> blocks,
                     sender<job<block_batch>> verified) {
   auto const executor = run.context.executor;
+  auto* const times = run.context.times;
   while (auto first = co_await blocks.receive()) {
     auto const geometry = run.session.geometry();
     block_batch batch;
@@ -58,10 +59,13 @@ task<> verify_stage(target_run& run, receiver<block_in_flight> blocks,
       batch.push_back(std::move(*more));
     }
     co_await verified.send(
-        launch(run.context.workers, executor, [batch = std::move(batch), geometry]() mutable {
-          for (auto& b : batch) verify(b.block, geometry.offset_bytes(b.block.index));
-          return std::move(batch);
-        }));
+        launch(run.context.workers, executor,
+               [times, batch_bytes, batch = std::move(batch), geometry]() mutable {
+                 stage_timer busy(times, stage::verify);
+                 for (auto& b : batch) verify(b.block, geometry.offset_bytes(b.block.index));
+                 busy.count(batch_bytes);
+                 return std::move(batch);
+               }));
   }
   verified.finish();
 }

@@ -12,11 +12,9 @@
 
 namespace diskdump {
 
-namespace {
-
 using kind = block_condition::kind;
 
-block_condition decode(block_id const& id, byte_view frame) {
+block_condition decode_block(block_id const& id, byte_view frame) {
   // Not touched beyond what the frame decodes to, so it costs one block of memory per thread.
   thread_local auto const raw =
       std::make_unique_for_overwrite<std::byte[]>(limits::block_bytes_max);
@@ -39,8 +37,6 @@ block_condition decode(block_id const& id, byte_view frame) {
   return found;
 }
 
-}  // namespace
-
 block_condition examine_block(file_system& files, store_layout const& layout, block_id const& id) {
   try {
     auto const frame = files.read(layout.block(id.hex()), limits::stored_block_bytes_max + 1);
@@ -51,7 +47,7 @@ block_condition examine_block(file_system& files, store_layout const& layout, bl
               format("the file is longer than {} bytes", limits::stored_block_bytes_max),
               frame->size(), 0};
     }
-    return decode(id, *frame);
+    return decode_block(id, *frame);
   } catch (error const& failure) {
     if (failure.code() == io_errc::is_directory || failure.code() == io_errc::unsupported_type) {
       return {kind::damaged, failure.what(), 0, 0};
@@ -68,23 +64,28 @@ std::string move_to_quarantine(file_system& files, store_layout const& layout, b
     auto target = layout.quarantine(hex, copy);
     if (files.rename_noreplace(layout.block(hex), target)) return target;
   }
-  throw error(store_errc::cannot_write, severity::permanent)
+  throw too_many_in_quarantine(layout);
+}
+
+error too_many_in_quarantine(store_layout const& layout) {
+  return error(store_errc::cannot_write, severity::permanent)
       .path(layout.in("quarantine"))
       .cause("it holds too many copies of one block")
       .remedy("empty it");
 }
 
-std::optional<std::string> set_aside(loose_parts& parts, block_id const& id) {
-  auto const condition = [&parts](block_id const& which) {
-    return examine_block(*parts.files, parts.layout, which);
-  };
+std::optional<std::string> set_aside(store_parts& parts, block_id const& id) {
   // One process at a time judges and moves: a good copy may have been put there meanwhile.
   auto const between = lock_file::wait_for(parts.blockstore + "/repair.lock");
-  (void)parts.index->remove_unless(std::span(&id, 1),
-                                   [&](block_id const& which) { return condition(which).good(); });
-  if (!condition(id).bad()) return std::nullopt;
-  auto const path = writing([&] { return move_to_quarantine(*parts.files, parts.layout, id); });
-  return path.substr(parts.layout.in("").size());
+  auto const row = parts.index->rows_of(std::span(&id, 1), true).front();
+  bool bad = false;
+  (void)parts.index->remove_unless(std::span(&id, 1), [&](block_id const& which) {
+    auto const condition = parts.shelf->examine(which);
+    bad = condition.bad();
+    return condition.good();
+  });
+  if (!bad) return std::nullopt;
+  return writing([&] { return parts.shelf->quarantine(row.value_or(stored_block{id, 0, {}})); });
 }
 
 }  // namespace diskdump

@@ -1,27 +1,19 @@
-// Whether a block's file holds what its name says, and where it goes if not. Blocking, any thread.
+// Whether a block is what its name says, and where it goes if not. Blocking, any thread.
 // Internal to src/store.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
 #include "io/file_system.hpp"
+#include "store/block_shelf.hpp"
 #include "store/layout.hpp"
-#include "store/loose_parts.hpp"
+#include "store/store_parts.hpp"
 
 namespace diskdump {
 
-struct block_condition {
-  enum class kind : std::uint8_t { good, damaged, truncated, empty, unreadable, absent };
-  kind what = kind::good;
-  std::string detail;  // for people, where it is not good
-  std::uint64_t stored_bytes = 0;
-  std::uint64_t content_bytes = 0;
-
-  [[nodiscard]] bool good() const noexcept { return what == kind::good; }
-  [[nodiscard]] bool bad() const noexcept { return what != kind::good && what != kind::absent; }
-};
+// What a stored frame decodes to.
+[[nodiscard]] block_condition decode_block(block_id const& id, byte_view frame);
 
 // Reads, decompresses and hashes. A file that may not be read, or a failure that says nothing about
 // the block, is thrown.
@@ -32,10 +24,13 @@ struct block_condition {
 // held, and the file was found bad under it: otherwise a good copy, just put, might be moved.
 std::string move_to_quarantine(file_system& files, store_layout const& layout, block_id const& id);
 
-// Takes a block that was found bad, or without a file, out of the index and its file to quarantine,
-// unless it is good by now. Row first, then file: from then on it is missing, and the next dump
-// that has the data sends it. Returns the file's new path below .blockstore; nothing where there
-// was no file, or where it is good.
-std::optional<std::string> set_aside(loose_parts& parts, block_id const& id);
+// It holds so many copies of one block that there is no name left.
+[[nodiscard]] error too_many_in_quarantine(store_layout const& layout);
+
+// Takes a block that was found bad, or that is not there, out of the index and its bytes to
+// quarantine, unless it is good by now. Row first, then bytes: from then on it is missing, and the
+// next dump that has the data sends it. Returns the path in quarantine, below .blockstore; nothing
+// where there was nothing to keep, or where it is good.
+std::optional<std::string> set_aside(store_parts& parts, block_id const& id);
 
 }  // namespace diskdump

@@ -1,5 +1,6 @@
 #include "store/block_marks.hpp"
 
+#include <algorithm>
 #include <random>
 
 #include "base/assert.hpp"
@@ -9,6 +10,8 @@ namespace diskdump {
 namespace {
 
 constexpr std::size_t slots_first = 32;
+// About as many as a core waits for at the same time.
+constexpr std::size_t ids_ahead = 32;
 
 // At most 4/5 full after adding one; growing by half leaves 8/15.
 bool is_full(std::size_t used, std::size_t slots) noexcept { return (used + 1) * 5 > slots * 4; }
@@ -22,12 +25,16 @@ std::uint64_t random_key() {
 
 block_marks::block_marks() : key_(random_key()) {}
 
-// Where `id` is, or the free slot where it belongs. The high bits of a product with a secret odd
-// factor, scaled to the number of slots.
+// The high bits of a product with a secret odd factor, scaled to the number of slots.
+std::size_t block_marks::first_slot_of(shard const& s, block_id const& id) const noexcept {
+  auto const mixed = load_le<std::uint64_t>(id.bytes.data() + 1) * key_;
+  return static_cast<std::size_t>((static_cast<unsigned __int128>(mixed) * s.bits.size()) >> 64);
+}
+
+// Where `id` is, or the free slot where it belongs.
 std::size_t block_marks::slot_of(shard const& s, block_id const& id) const noexcept {
   auto const slots = s.bits.size();
-  auto const mixed = load_le<std::uint64_t>(id.bytes.data() + 1) * key_;
-  auto at = static_cast<std::size_t>((static_cast<unsigned __int128>(mixed) * slots) >> 64);
+  auto at = first_slot_of(s, id);
   while (s.bits[at] != 0 && s.ids[at] != id) {
     if (++at == slots) at = 0;
   }
@@ -68,6 +75,24 @@ std::uint8_t block_marks::of(block_id const& id) const {
   auto const& s = shard_of(id);
   std::lock_guard const lock(s.mutex);
   return s.bits.empty() ? std::uint8_t{0} : s.bits[slot_of(s, id)];
+}
+
+void block_marks::of(std::span<block_id const> ids, std::span<std::uint8_t> bits) const {
+  DISKDUMP_ASSERT(ids.size() == bits.size());
+  while (!ids.empty()) {
+    auto const some = std::min(ids.size(), ids_ahead);
+    for (auto const& id : ids.first(some)) {
+      auto const& s = shard_of(id);
+      std::lock_guard const lock(s.mutex);
+      if (s.bits.empty()) continue;
+      auto const at = first_slot_of(s, id);
+      __builtin_prefetch(&s.ids[at]);
+      __builtin_prefetch(&s.bits[at]);
+    }
+    for (std::size_t i = 0; i < some; ++i) bits[i] = of(ids[i]);
+    ids = ids.subspan(some);
+    bits = bits.subspan(some);
+  }
 }
 
 std::uint64_t block_marks::size() const {

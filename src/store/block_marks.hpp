@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "codec/block_id.hpp"
@@ -24,6 +25,9 @@ class block_marks {
   // 0 for an id that was never added.
   [[nodiscard]] std::uint8_t of(block_id const& id) const;
   [[nodiscard]] bool contains(block_id const& id) const { return of(id) != 0; }
+  // The same for many, in their order: faster than one by one, because the memory is asked for all
+  // of them before any is waited for.
+  void of(std::span<block_id const> ids, std::span<std::uint8_t> bits) const;
   [[nodiscard]] std::uint64_t size() const;
 
   // In no particular order; `each` must not call this object.
@@ -37,6 +41,7 @@ class block_marks {
     std::size_t used = 0;
   };
 
+  [[nodiscard]] std::size_t first_slot_of(shard const& s, block_id const& id) const noexcept;
   [[nodiscard]] std::size_t slot_of(shard const& s, block_id const& id) const noexcept;
   void grow(shard& s) const;
   [[nodiscard]] shard& shard_of(block_id const& id) {

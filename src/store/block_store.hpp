@@ -39,8 +39,15 @@ enum class store_errc {
 [[nodiscard]] std::string_view sentence(store_errc e) noexcept;
 [[nodiscard]] inline char const* module_name(store_errc) noexcept { return "store"; }
 
+enum class store_format : std::uint8_t {
+  loose,  // a file per block: the format of 0.1.x
+  pack,   // many blocks to a file
+};
+[[nodiscard]] std::string_view name_of(store_format which) noexcept;
+[[nodiscard]] std::optional<store_format> store_format_of(std::string_view name) noexcept;
+
 struct store_properties {
-  std::string format;  // "loose", "memory", …
+  std::string format;  // "loose", "pack", "memory", …
   std::uint32_t block_bytes = 0;
   bool durable = false;  // barrier() makes blocks survive a power cut
   bool shared = false;   // other processes may use it at the same time
@@ -51,9 +58,19 @@ struct store_stats {
   std::uint64_t stored_bytes = 0;  // compressed
 };
 
+// Where a block's entry begins, in a store whose format is pack (FORMAT.md, "Packs"); zeros in
+// others.
+struct block_place {
+  std::uint32_t pack = 0;
+  std::uint32_t offset = 0;  // in bytes
+
+  friend auto operator<=>(block_place const&, block_place const&) = default;
+};
+
 struct stored_block {
   block_id id;
   std::uint64_t stored_bytes = 0;
+  block_place place = {};
 };
 
 enum class durability : std::uint8_t { none, barrier };
@@ -97,6 +114,8 @@ struct store_open_options {
   durability level = durability::barrier;
   // For a store that does not exist yet: its block size. nullopt: do not create one.
   std::optional<std::uint32_t> create_block_bytes;
+  // Its format; one that exists keeps its own.
+  store_format create_format = store_format::loose;
   // For restore, list and verify: nothing in the store is changed, and the index is opened at its
   // first use, so that get() works with a damaged or locked one and on a read-only file system.
   bool read_only = false;

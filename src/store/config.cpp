@@ -11,7 +11,9 @@ namespace diskdump {
 
 namespace {
 
-constexpr int config_version = 1;
+// Version 1 is that of 0.1.x, for which a store of packs would be an empty one of its own.
+constexpr int loose_version = 1;
+constexpr int pack_version = 2;
 constexpr std::string_view config_hash = "sha256";
 
 error bad_config(store_errc code, std::string const& shown, std::string_view cause,
@@ -36,10 +38,21 @@ std::optional<store_config> read_config(file_system& files, store_layout const& 
 
   auto const version = json.find("version");
   if (version == json.end() || !version->is_number_integer()) throw damaged("it has no version");
-  if (*version != config_version) {
-    throw bad_config(store_errc::unsupported_store, shown,
-                     format("version {} instead of {}", version->dump(), config_version),
-                     "use a newer diskdump");
+  if (*version != loose_version && *version != pack_version) {
+    throw bad_config(
+        store_errc::unsupported_store, shown,
+        format("version {} instead of {} or {}", version->dump(), loose_version, pack_version),
+        "use a newer diskdump");
+  }
+  auto const kind = *version == pack_version ? store_format::pack : store_format::loose;
+  // Version 2 always names its format.
+  auto const unnamed = kind == store_format::loose ? nlohmann::json("loose") : nlohmann::json();
+  auto const named = json.value("format", unnamed);
+  if (!named.is_string() || named.get<std::string>() != name_of(kind)) {
+    throw bad_config(
+        store_errc::unsupported_store, shown,
+        format("format {} with version {}", printable(named.dump(), 40), version->dump()),
+        "use a newer diskdump");
   }
   auto const hash = json.find("hash_algo");
   if (hash == json.end() || !hash->is_string()) throw damaged("it has no hash_algo");
@@ -60,14 +73,19 @@ std::optional<store_config> read_config(file_system& files, store_layout const& 
                             limits::block_bytes_max),
                      "use the diskdump that made the store");
   }
-  return store_config{block_size->get<std::uint32_t>()};
+  return store_config{block_size->get<std::uint32_t>(), kind};
 }
 
 void create_config(file_system& files, store_layout const& layout, std::string const& temporary,
                    store_config const& config) {
   auto const text =
-      format("{{\n  \"block_size\": {},\n  \"hash_algo\": \"{}\",\n  \"version\": {}\n}}",
-             config.block_bytes, config_hash, config_version);
+      config.format == store_format::loose
+          ? format("{{\n  \"block_size\": {},\n  \"hash_algo\": \"{}\",\n  \"version\": {}\n}}",
+                   config.block_bytes, config_hash, loose_version)
+          : format(
+                "{{\n  \"block_size\": {},\n  \"format\": \"{}\",\n  \"hash_algo\": "
+                "\"{}\",\n  \"version\": {}\n}}",
+                config.block_bytes, name_of(config.format), config_hash, pack_version);
   writing([&] {
     (void)files.create_exclusive(temporary, as_bytes(text));
     files.sync(sync_scope::file, temporary);

@@ -6,28 +6,21 @@
 #include <set>
 #include <thread>
 
+#include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "base/split.hpp"
+#include "store/interrupted.hpp"
 #include "store/lease.hpp"
 #include "store/lock_file.hpp"
-#include "store/loose_parts.hpp"
 #include "store/manifest_marks.hpp"
 #include "store/run_parallel.hpp"
 #include "store/store_error.hpp"
+#include "store/store_parts.hpp"
 
 namespace diskdump {
 
 namespace {
-
-std::vector<std::string> lines_of(std::string_view text) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    auto const end = std::min(text.find('\n'), text.size());
-    if (end > 0) lines.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
 
 std::string joined(std::vector<std::string> const& lines) {
   std::string text;
@@ -41,9 +34,9 @@ class collector {
       : base_(base),
         options_(options),
         monitor_(monitor),
-        parts_(open_loose(
+        parts_(open_parts(
             base, {.read_only = options.dry_run, .log = options.log, .files = options.files})),
-        marks_(base, options.threads, options.log) {}
+        marks_(base, options.threads, options.log, options.without) {}
 
   gc_report run();
 
@@ -63,7 +56,7 @@ class collector {
   std::string const& base_;
   gc_options const& options_;
   work_monitor& monitor_;
-  loose_parts parts_;
+  store_parts parts_;
   manifest_marks marks_;
   gc_report report_;
 };
@@ -94,31 +87,11 @@ void collector::for_each_unnamed_row(
   if (!found.empty()) step(found);
 }
 
-// Files that neither a row nor a manifest knows: of dumps that were cut off, or that run now.
-// `step` is called by one thread at a time.
+// What neither a row nor a manifest knows: of dumps that were cut off, or that run now.
 void collector::for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step) {
-  constexpr auto folders = limits::upkeep_folders_per_task;
-  monitor_.enter("looking for files of dumps that were cut off", block_folders);
-  std::mutex stepping;
-  run_parallel(block_folders / folders, options_.threads, [&](std::size_t i) {
-    if (monitor_.stop) return;
-    auto const first = static_cast<unsigned>(i) * folders;
-    std::vector<block_id> ids;
-    walk_block_files(*parts_.files, parts_.layout, first, first + folders, listing::names,
-                     [&](block_file const& file) {
-                       if (!marks_.blocks().contains(file.id)) ids.push_back(file.id);
-                     });
-    std::vector<bool> absent(ids.size(), true);
-    parts_.index->find(ids, absent);
-    std::vector<stored_block> strays;
-    for (std::size_t at = 0; at < ids.size(); ++at) {
-      if (absent[at])
-        strays.push_back({ids[at], block_file_bytes(*parts_.files, parts_.layout, ids[at])});
-    }
-    monitor_.done += folders;
-    std::lock_guard const lock(stepping);
-    if (!strays.empty()) step(strays);
-  });
+  parts_.shelf->for_each_stray(
+      options_.threads, monitor_,
+      [this](block_id const& id) { return marks_.blocks().contains(id); }, step);
 }
 
 void collector::count_only() {
@@ -176,7 +149,7 @@ void collector::note_leases() {
 std::vector<std::string> collector::blocking(collection const& c,
                                              std::vector<std::string> const& held) {
   std::vector<std::string> found;
-  for (auto const& id : lines_of(c.leases.value_or(""))) {
+  for (auto const& id : split(c.leases.value_or(""), '\n')) {
     if (std::binary_search(held.begin(), held.end(), id)) found.push_back(id);
   }
   return found;
@@ -222,14 +195,8 @@ void collector::sweep(std::vector<collection> const& free) {
             ++monitor_.done;
             return marks_.blocks().contains(id);
           },
-      .exists =
-          [this](block_id const& id) {
-            return parts_.files->read(parts_.layout.block(id.hex()), 0).has_value();
-          },
-      .erase =
-          [this](block_id const& id) {
-            writing([&] { (void)parts_.files->remove(parts_.layout.block(id.hex())); });
-          },
+      .exists = [this](stored_block const& block) { return parts_.shelf->exists(block); },
+      .erase = [this](stored_block const& block) { parts_.shelf->erase(block); },
       .stopped = [this] { return monitor_.stop.load(); }};
   for (auto const& c : free) {
     auto const done = parts_.index->sweep(c.number, actions);
@@ -241,6 +208,7 @@ void collector::sweep(std::vector<collection> const& free) {
 }
 
 gc_report collector::run() {
+  if (!options_.dry_run) report_.interrupted_expired = expire_interrupted(base_);
   if (!mark()) return report_;
   if (options_.dry_run) {
     count_only();
@@ -254,6 +222,7 @@ gc_report collector::run() {
     std::this_thread::sleep_for(limits::lease_poll_interval);
   }
   if (!monitor_.stop) parts_.index->end_collections();
+  if (!monitor_.stop) report_.reclaimed = parts_.shelf->reclaim(monitor_);
   report_.stopped = monitor_.stop;
   return report_;
 }
@@ -262,6 +231,8 @@ gc_report collector::run() {
 
 gc_report collect_garbage(std::string const& base, gc_options const& options,
                           work_monitor& monitor) {
+  // A manifest that is there is never passed over by what deletes blocks.
+  DISKDUMP_ASSERT(options.dry_run || options.without.empty());
   if (options.dry_run) return collector(base, options, monitor).run();
   // Opened first: the lock's folder must be a store.
   collector work(base, options, monitor);

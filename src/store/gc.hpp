@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/log.hpp"
 #include "io/file_system.hpp"
+#include "store/block_shelf.hpp"
 #include "store/block_store.hpp"
 #include "store/monitor.hpp"
 
@@ -17,7 +19,9 @@ namespace diskdump {
 
 struct gc_options {
   bool dry_run = false;  // nothing in the store is changed
-  bool wait = false;     // for leases, and for another collector, to end
+  // With dry_run: as if these manifests, relative to DIR, were gone already.
+  std::set<std::string> without;
+  bool wait = false;  // for leases, and for another collector, to end
   unsigned threads = 1;
   log_sink* log = nullptr;
   file_system* files = nullptr;  // rooted at DIR; nullptr: the real one
@@ -25,13 +29,15 @@ struct gc_options {
 
 struct gc_report {
   std::uint64_t manifests = 0;
-  std::uint64_t blocks_named = 0;        // distinct, by manifests
-  store_stats condemned;                 // by this run, or what it would condemn (dry_run)
-  store_stats freed;                     // files deleted
-  store_stats pending;                   // condemned, to be deleted once `waiting_for` has ended
-  std::uint64_t blocks_rescued = 0;      // condemned, but a manifest needs them by now
-  std::vector<std::string> waiting_for;  // what the leases say they are for
-  bool stopped = false;                  // by the monitor; a later run goes on
+  std::uint64_t blocks_named = 0;         // distinct, by manifests
+  store_stats condemned;                  // by this run, or what it would condemn (dry_run)
+  store_stats freed;                      // deleted; in packs: from now on free space
+  reclaimed_space reclaimed;              // of packs
+  store_stats pending;                    // condemned, to be deleted once `waiting_for` has ended
+  std::uint64_t blocks_rescued = 0;       // condemned, but a manifest needs them by now
+  std::vector<std::string> waiting_for;   // what the leases say they are for
+  std::uint64_t interrupted_expired = 0;  // interrupted dumps too old to be continued
+  bool stopped = false;                   // by the monitor; a later run goes on
 };
 
 // Throws damaged_manifest where a manifest cannot be read: nobody knows what it needs, so nothing

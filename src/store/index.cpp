@@ -14,22 +14,13 @@ namespace diskdump {
 
 namespace {
 
-constexpr char const* create_table =
-    "CREATE TABLE blocks (hash TEXT PRIMARY KEY, compressed_size INTEGER NOT NULL)";
-constexpr char const* insert_row =
-    "INSERT OR IGNORE INTO blocks (hash, compressed_size) VALUES (?1, ?2)";
-// Beside the table of 0.1.x, which does not look at these.
-constexpr char const* create_own_tables =
-    "CREATE TABLE IF NOT EXISTS condemned (hash TEXT PRIMARY KEY, compressed_size INTEGER NOT NULL,"
-    " stray INTEGER NOT NULL, collection INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS collections (number INTEGER PRIMARY KEY, leases TEXT)";
 constexpr char const* count_foreign_tables =
     "SELECT count(*) FROM sqlite_master WHERE tbl_name NOT IN ('condemned', 'collections')";
 
 }  // namespace
 
 store_index::store_index(index_options options, index_filler const& fill, std::uint64_t& rebuilt)
-    : options_(std::move(options)) {
+    : options_(std::move(options)), sql_(options_.format) {
   if (!options_.read_only) open_writer(fill, rebuilt);
 }
 
@@ -48,13 +39,13 @@ void store_index::open_writer(index_filler const& fill, std::uint64_t& rebuilt) 
   writer_->execute(options_.durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
   if (!has_table()) build(fill, rebuilt);
   use_wal();
-  if (writer_->query_number(sql_count_own_tables) != 2) writer_->execute(create_own_tables);
-  insert_ = std::make_unique<sqlite_statement>(*writer_, insert_row);
-  remove_ = std::make_unique<sqlite_statement>(*writer_, "DELETE FROM blocks WHERE hash = ?1");
+  if (writer_->query_number(sql_count_own_tables) != 2) writer_->execute(sql_.create_own_tables());
+  insert_ = std::make_unique<sqlite_statement>(*writer_, sql_.insert_row("IGNORE"));
+  remove_ = std::make_unique<sqlite_statement>(*writer_, sql_delete_row);
   contains_ = std::make_unique<sqlite_statement>(*writer_, sql_select_row);
-  absolve_ = std::make_unique<sqlite_statement>(*writer_, "DELETE FROM condemned WHERE hash = ?1");
-  // Another table of this name would fail here or there; 0.1.x reads these two columns.
-  (void)sqlite_statement(*writer_, "SELECT hash, compressed_size FROM blocks");
+  absolve_ = std::make_unique<sqlite_statement>(*writer_, sql_delete_condemned);
+  // Another table of this name would fail here or there; 0.1.x reads the first two columns.
+  (void)sqlite_statement(*writer_, format("SELECT {} FROM blocks", sql_.row_columns()));
 }
 
 bool store_index::has_table() const {
@@ -68,14 +59,13 @@ void store_index::build(index_filler const& fill, std::uint64_t& rebuilt) {
   if (writer_->query_number(count_foreign_tables) > 0) {
     throw writer_->failure(SQLITE_MISMATCH).cause("it is a database of another program");
   }
-  writer_->execute(create_table);
+  writer_->execute(sql_.create_blocks());
   // Every file gets a row, so none is condemned.
   if (writer_->query_number(sql_count_own_tables) == 2) writer_->execute("DELETE FROM condemned");
-  sqlite_statement insert(*writer_, insert_row);
-  fill([&](block_id const& id, std::uint64_t stored_bytes) {
-    auto const hex = id.hex();
-    insert.bind(1, hex);
-    insert.bind(2, static_cast<std::int64_t>(stored_bytes));
+  sqlite_statement insert(*writer_, sql_.insert_row("IGNORE"));
+  fill([&](stored_block const& block) {
+    index_key const key(options_.format, block.id);
+    sql_.bind_row(insert, key, block);
     (void)insert.step();
     ++rebuilt;
   });
@@ -109,12 +99,12 @@ void store_index::find(std::span<block_id const> ids, std::vector<bool>& answer)
   try {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (!answer[i]) continue;
-      auto const hex = ids[i].hex();
-      reader->select.bind(1, hex);
+      index_key const key(options_.format, ids[i]);
+      key.bind(reader->select, 1);
       bool found = reader->select.step();
       reader->select.reset();
       if (!found && options_.read_only && reader->condemned) {
-        reader->condemned->bind(1, hex);
+        key.bind(*reader->condemned, 1);
         found = reader->condemned->step();
         reader->condemned->reset();
       }
@@ -135,6 +125,35 @@ bool store_index::contains(block_id const& id) {
   return !answer[0];
 }
 
+std::vector<std::optional<stored_block>> store_index::rows_of(std::span<block_id const> ids,
+                                                              bool with_condemned) {
+  std::vector<std::optional<stored_block>> found(ids.size());
+  if (options_.read_only && !path_exists(options_.path)) return found;
+  reader_lease const reader(*this);
+  bool const both = with_condemned && reader->condemned_whole;
+  auto const take = [this](sqlite_statement& statement, index_key const& key) {
+    key.bind(statement, 1);
+    auto row = statement.step() ? sql_.row(statement) : std::nullopt;
+    statement.reset();
+    return row;
+  };
+  (void)reader->begin.step();
+  try {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      index_key const key(options_.format, ids[i]);
+      found[i] = take(reader->select_whole, key);
+      if (!found[i] && both) found[i] = take(*reader->condemned_whole, key);
+    }
+    (void)reader->commit.step();
+  } catch (...) {
+    reader->select_whole.reset();
+    if (both) reader->condemned_whole->reset();
+    (void)::sqlite3_exec(reader->connection->handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+    throw;
+  }
+  return found;
+}
+
 void store_index::insert(std::span<stored_block const> blocks,
                          std::function<void()> const& verify) {
   // Ascending keys touch each page of the tree once.
@@ -146,13 +165,12 @@ void store_index::insert(std::span<stored_block const> blocks,
   verify();
   bool const marks = any_condemned();
   for (auto const& block : sorted) {
-    auto const hex = block.id.hex();
+    index_key const key(options_.format, block.id);
     if (marks) {
-      absolve_->bind(1, hex);
+      key.bind(*absolve_, 1);
       (void)absolve_->step();
     }
-    insert_->bind(1, hex);
-    insert_->bind(2, static_cast<std::int64_t>(block.stored_bytes));
+    sql_.bind_row(*insert_, key, block);
     (void)insert_->step();
   }
   transaction.commit();
@@ -162,26 +180,24 @@ void store_index::remove(std::span<block_id const> ids) {
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
   for (auto const& id : ids) {
-    auto const hex = id.hex();
-    remove_->bind(1, hex);
+    index_key const key(options_.format, id);
+    key.bind(*remove_, 1);
     (void)remove_->step();
   }
   transaction.commit();
 }
 
 void store_index::adopt(std::span<stored_block const> blocks,
-                        std::function<bool(block_id const&)> const& exists) {
+                        std::function<bool(stored_block const&)> const& exists) {
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-  sqlite_statement replace(*writer_,
-                           "INSERT OR REPLACE INTO blocks (hash, compressed_size) VALUES (?1, ?2)");
+  sqlite_statement replace(*writer_, sql_.insert_row("REPLACE"));
   for (auto const& block : blocks) {
-    if (!exists(block.id)) continue;
-    auto const hex = block.id.hex();
-    replace.bind(1, hex);
-    replace.bind(2, static_cast<std::int64_t>(block.stored_bytes));
+    if (!exists(block)) continue;
+    index_key const key(options_.format, block.id);
+    sql_.bind_row(replace, key, block);
     (void)replace.step();
-    absolve_->bind(1, hex);
+    key.bind(*absolve_, 1);
     (void)absolve_->step();
   }
   transaction.commit();
@@ -196,11 +212,11 @@ std::uint64_t store_index::remove_unless(std::span<block_id const> ids,
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
   for (auto const& id : ids) {
     if (keep(id)) continue;
-    auto const hex = id.hex();
-    remove_->bind(1, hex);
+    index_key const key(options_.format, id);
+    key.bind(*remove_, 1);
     (void)remove_->step();
     removed += static_cast<std::uint64_t>(::sqlite3_changes(writer_->handle()));
-    absolve_->bind(1, hex);
+    key.bind(*absolve_, 1);
     (void)absolve_->step();
   }
   transaction.commit();
@@ -212,8 +228,8 @@ void store_index::for_each_absent(std::span<block_id const> ids,
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction const transaction(*writer_, "BEGIN IMMEDIATE");
   for (auto const& id : ids) {
-    auto const hex = id.hex();
-    contains_->bind(1, hex);
+    index_key const key(options_.format, id);
+    key.bind(*contains_, 1);
     bool const there = contains_->step();
     contains_->reset();
     if (!there) action(id);
@@ -225,55 +241,53 @@ std::vector<store_index::known_block> store_index::known_between(block_id const&
   std::vector<known_block> found;
   if (options_.read_only && !path_exists(options_.path)) return found;
   reader_lease const reader(*this);
-  auto const from = first.hex();
-  // Digests are hex, so every key is below "g".
-  auto const to = last == block_id{} ? std::string("g") : last.hex();
-  auto const take = [&](char const* sql, bool condemned) {
-    sqlite_statement select(*reader->connection, sql);
-    select.bind(1, from);
-    select.bind(2, to);
+  index_key const from(options_.format, first);
+  // All zeros stands for the end: one past the last key there can be.
+  bool const to_end = last == block_id{};
+  index_key const to(options_.format, last);
+  auto const take = [&](char const* table, bool condemned) {
+    sqlite_statement select(*reader->connection,
+                            format("SELECT {} FROM {} WHERE hash >= ?1 {} ORDER BY hash",
+                                   sql_.row_columns(), table, to_end ? "" : "AND hash < ?2"));
+    from.bind(select, 1);
+    if (!to_end) to.bind(select, 2);
     while (select.step()) {
-      if (auto const id = block_id::from_hex(select.text(0))) {
-        found.push_back({{*id, static_cast<std::uint64_t>(select.number(1))}, condemned});
-      }
+      if (auto const row = sql_.row(select)) found.push_back({*row, condemned});
     }
   };
-  take("SELECT hash, compressed_size FROM blocks WHERE hash >= ?1 AND hash < ?2 ORDER BY hash",
-       false);
-  if (reader->condemned) {
-    take("SELECT hash, compressed_size FROM condemned WHERE hash >= ?1 AND hash < ?2 ORDER BY hash",
-         true);
-  }
+  take("blocks", false);
+  if (reader->condemned) take("condemned", true);
   return found;
 }
 
 void store_index::list(std::function<void(stored_block const&)> const& each) {
   if (options_.read_only && !path_exists(options_.path)) return;
-  std::string after;
+  // The last key as it stands in the table, whatever it is; keys of blobs sort after those of text.
+  std::optional<std::string> after;
   std::vector<stored_block> rows;
   do {
     rows.clear();
     {
       reader_lease const reader(*this);
       sqlite_statement select(*reader->connection,
-                              "SELECT hash, compressed_size FROM blocks WHERE hash > ?1 "
-                              "ORDER BY hash LIMIT ?2");
-      std::string const from = after;
-      select.bind(1, from);
+                              format("SELECT {} FROM blocks {} ORDER BY hash LIMIT ?2",
+                                     sql_.row_columns(), after ? "WHERE hash > ?1" : ""));
+      auto const from = std::exchange(after, std::nullopt);
+      bool const text = options_.format == store_format::loose;
+      if (from && text) select.bind(1, std::string_view(*from));
+      if (from && !text) select.bind(1, as_bytes(*from));
       select.bind(2, static_cast<std::int64_t>(limits::index_rows_per_step));
       std::size_t count = 0;
+      std::string last;
       while (select.step()) {
         ++count;
-        after = select.text(0);
-        // A key that is no digest was not written by diskdump and names no file.
-        if (auto const id = block_id::from_hex(after)) {
-          rows.push_back({*id, static_cast<std::uint64_t>(select.number(1))});
-        }
+        last = text ? select.text(0) : as_text(select.blob(0));
+        if (auto const row = sql_.row(select)) rows.push_back(*row);
       }
-      if (count < limits::index_rows_per_step) after.clear();
+      if (count == limits::index_rows_per_step) after = std::move(last);
     }
     for (auto const& row : rows) each(row);
-  } while (!after.empty());
+  } while (after);
 }
 
 store_stats store_index::stats() {

@@ -15,20 +15,21 @@
 
 #include "codec/block_id.hpp"
 #include "store/block_store.hpp"
+#include "store/index_sql.hpp"
 #include "store/sqlite.hpp"
 
 namespace diskdump {
 
 struct index_options {
-  std::string path;        // of blocks.db
+  std::string path;  // of blocks.db
+  store_format format = store_format::loose;
   bool read_only = false;  // nothing on disk is changed
   bool durable = true;     // a commit is on disk when it returns
   std::chrono::milliseconds wait_max{};
 };
 
 // Hands the blocks that the files name to its argument, in ascending order if possible.
-using index_filler =
-    std::function<void(std::function<void(block_id const& id, std::uint64_t stored_bytes)> const&)>;
+using index_filler = std::function<void(std::function<void(stored_block const&)> const&)>;
 
 // A run of gc whose blocks are condemned but not all deleted yet.
 struct collection {
@@ -51,6 +52,11 @@ class store_index {
   void find(std::span<block_id const> ids, std::vector<bool>& answer);
   [[nodiscard]] bool contains(block_id const& id);
 
+  // The rows of these blocks, each in its place; nullopt where there is none. `with_condemned`: of
+  // a condemned block what its row was.
+  [[nodiscard]] std::vector<std::optional<stored_block>> rows_of(std::span<block_id const> ids,
+                                                                 bool with_condemned);
+
   // In one transaction. Rows that exist stay as they are. `verify` runs inside the transaction,
   // when no other writer can be active; what it throws leaves the index unchanged.
   void insert(std::span<stored_block const> blocks, std::function<void()> const& verify);
@@ -62,7 +68,7 @@ class store_index {
   // except where `exists`, asked while no other process can add or remove rows, says that the file
   // is gone. REQUIRES: the files are whole and durable.
   void adopt(std::span<stored_block const> blocks,
-             std::function<bool(block_id const&)> const& exists);
+             std::function<bool(stored_block const&)> const& exists);
 
   // Whether SQLite finds the database in order.
   [[nodiscard]] bool is_sound() const;
@@ -109,8 +115,8 @@ class store_index {
   // and the mark goes. Both run while no other process can add rows or take marks off.
   struct sweep_actions {
     std::function<bool(block_id const&)> needed;
-    std::function<bool(block_id const&)> exists;
-    std::function<void(block_id const&)> erase;
+    std::function<bool(stored_block const&)> exists;
+    std::function<void(stored_block const&)> erase;
     std::function<bool()> stopped;  // asked between steps
   };
   struct sweep_result {
@@ -120,6 +126,30 @@ class store_index {
   [[nodiscard]] sweep_result sweep(std::int64_t collection, sweep_actions const& actions);
   // Forgets collections that have no condemned blocks any more.
   void end_collections();
+
+  // ---- Packs (index_packs.cpp). REQUIRES: the format is pack. ----
+
+  // What rows and condemned blocks are in a pack.
+  struct pack_use {
+    std::uint32_t pack = 0;
+    store_stats rows;
+    store_stats condemned;
+  };
+  // In ascending order of pack; packs without any are not listed.
+  [[nodiscard]] std::vector<pack_use> packs_in_use();
+  // Rows and condemned blocks of the packs from `first` up to `last`, `last` included, in the
+  // order of their places.
+  [[nodiscard]] std::vector<known_block> known_in_packs(std::uint32_t first, std::uint32_t last);
+  // In one transaction: rows and condemned blocks that still are where `from` says get their new
+  // place. REQUIRES: what is there is whole and durable.
+  struct moved_block {
+    block_id id;
+    block_place from;
+    block_place to;
+  };
+  void move(std::span<moved_block const> blocks);
+  // Calls `action` with packs_in_use() while no other process can add rows.
+  void with_packs_in_use(std::function<void(std::vector<pack_use> const&)> const& action);
 
  private:
   struct reader;
@@ -131,7 +161,11 @@ class store_index {
   void use_wal() const;
   [[nodiscard]] bool any_condemned() const;
 
+  [[nodiscard]] std::vector<pack_use> packs_in_use(sqlite_connection const& connection,
+                                                   bool condemned) const;
+
   index_options options_;
+  index_sql sql_;
   std::mutex writer_mutex_;
   std::unique_ptr<sqlite_connection> writer_;  // none when read-only
   std::unique_ptr<sqlite_statement> insert_;

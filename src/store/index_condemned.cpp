@@ -1,6 +1,7 @@
 // What gc writes into the index: which blocks are condemned, and by which collection.
 #include <thread>
 
+#include "base/format.hpp"
 #include "base/limits.hpp"
 #include "store/index_reader.hpp"
 
@@ -21,20 +22,20 @@ store_stats store_index::condemn_rows(std::int64_t collection, std::span<block_i
   store_stats done;
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-  sqlite_statement remove(*writer_, "DELETE FROM blocks WHERE hash = ?1 RETURNING compressed_size");
-  sqlite_statement insert(*writer_, "INSERT OR REPLACE INTO condemned VALUES (?1, ?2, 0, ?3)");
+  sqlite_statement remove(*writer_, format("{} RETURNING {}", sql_delete_row, sql_.row_columns()));
+  sqlite_statement insert(*writer_, sql_.insert_condemned("REPLACE"));
   for (auto const& id : ids) {
-    auto const hex = id.hex();
-    remove.bind(1, hex);
+    index_key const key(options_.format, id);
+    key.bind(remove, 1);
     if (!remove.step()) continue;  // somebody took it out meanwhile
-    auto const stored_bytes = remove.number(0);
+    auto const row = sql_.row(remove);
     remove.reset();
-    insert.bind(1, hex);
-    insert.bind(2, stored_bytes);
-    insert.bind(3, collection);
+    sql_.bind_row(insert, key, *row);
+    insert.bind(5, std::int64_t{0});
+    insert.bind(6, collection);
     (void)insert.step();
     ++done.blocks;
-    done.stored_bytes += static_cast<std::uint64_t>(stored_bytes);
+    done.stored_bytes += row->stored_bytes;
   }
   transaction.commit();
   return done;
@@ -46,14 +47,14 @@ store_stats store_index::condemn_strays(std::int64_t collection,
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
   // What got its row meanwhile is no stray; what an earlier collection condemned stays with it.
-  sqlite_statement insert(*writer_,
-                          "INSERT OR IGNORE INTO condemned SELECT ?1, ?2, 1, ?3 "
-                          "WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE hash = ?1) RETURNING 1");
+  sqlite_statement insert(
+      *writer_, sql_.insert_condemned("IGNORE") +
+                    " WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE hash = ?1) RETURNING 1");
   for (auto const& file : files) {
-    auto const hex = file.id.hex();
-    insert.bind(1, hex);
-    insert.bind(2, static_cast<std::int64_t>(file.stored_bytes));
-    insert.bind(3, collection);
+    index_key const key(options_.format, file.id);
+    sql_.bind_row(insert, key, file);
+    insert.bind(5, std::int64_t{1});
+    insert.bind(6, collection);
     if (!insert.step()) continue;
     insert.reset();
     ++done.blocks;
@@ -99,20 +100,20 @@ bool store_index::any_condemned() const {
 }
 
 void store_index::absolve(block_id const& id) {
-  auto const hex = id.hex();
+  index_key const key(options_.format, id);
   {
     // Hardly any block is condemned, and looking does not wait for other writers.
     reader_lease const reader(*this);
     // Another program may have put a database of its own there since we opened ours.
     if (!reader->condemned) return;
-    reader->condemned->bind(1, hex);
+    key.bind(*reader->condemned, 1);
     bool const there = reader->condemned->step();
     reader->condemned->reset();
     if (!there) return;
   }
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-  absolve_->bind(1, hex);
+  key.bind(*absolve_, 1);
   (void)absolve_->step();
   transaction.commit();
 }
@@ -121,53 +122,56 @@ store_index::sweep_result store_index::sweep(std::int64_t collection,
                                              sweep_actions const& actions) {
   sweep_result total;
   std::lock_guard const lock(writer_mutex_);
-  sqlite_statement select(*writer_,
-                          "SELECT hash, compressed_size, stray FROM condemned WHERE hash > ?1 "
-                          "AND collection = ?2 ORDER BY hash LIMIT ?3");
-  std::string after;
+  sqlite_statement select(
+      *writer_,
+      format("SELECT {}, stray FROM condemned WHERE hash > ?1 AND collection = ?2 ORDER BY hash "
+             "LIMIT ?3",
+             sql_.row_columns()));
+  block_id after;
   bool more = true;
   for (bool first = true; more && !actions.stopped(); first = false) {
     if (!first) std::this_thread::sleep_for(limits::sweep_pause);
     sweep_result step;
     sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
     struct row {
-      std::string hex;
-      std::int64_t stored_bytes;
+      stored_block block;
       bool stray;
     };
     std::vector<row> rows;
-    auto const from = after;
-    select.bind(1, from);
+    index_key const from(options_.format, after);
+    from.bind(select, 1);
     select.bind(2, collection);
     select.bind(3, static_cast<std::int64_t>(limits::sweep_rows_per_step));
+    more = false;
+    std::size_t count = 0;
     while (select.step()) {
-      rows.push_back({std::string(select.text(0)), select.number(1), select.number(2) != 0});
+      more = ++count == limits::sweep_rows_per_step;
+      if (auto const block = sql_.row(select)) rows.push_back({*block, select.number(4) != 0});
     }
-    more = rows.size() == limits::sweep_rows_per_step;
-    if (more) after = rows.back().hex;
+    if (rows.empty())
+      more = false;
+    else
+      after = rows.back().block.id;
     for (auto const& r : rows) {
-      auto const id = block_id::from_hex(r.hex);
-      if (id) {
-        contains_->bind(1, r.hex);
-        bool const has_row = contains_->step();
-        contains_->reset();
-        if (has_row) {
-          // Put again under our eyes, by somebody who does not know of marks.
-        } else if (actions.needed(*id)) {
-          ++step.blocks_rescued;
-          // A file without a row before stays one: nobody has looked into it.
-          if (!r.stray && actions.exists(*id)) {
-            insert_->bind(1, r.hex);
-            insert_->bind(2, r.stored_bytes);
-            (void)insert_->step();
-          }
-        } else {
-          actions.erase(*id);
-          ++step.freed.blocks;
-          step.freed.stored_bytes += static_cast<std::uint64_t>(r.stored_bytes);
+      index_key const key(options_.format, r.block.id);
+      key.bind(*contains_, 1);
+      bool const has_row = contains_->step();
+      contains_->reset();
+      if (has_row) {
+        // Put again under our eyes, by somebody who does not know of marks.
+      } else if (actions.needed(r.block.id)) {
+        ++step.blocks_rescued;
+        // A file without a row before stays one: nobody has looked into it.
+        if (!r.stray && actions.exists(r.block)) {
+          sql_.bind_row(*insert_, key, r.block);
+          (void)insert_->step();
         }
+      } else {
+        actions.erase(r.block);
+        ++step.freed.blocks;
+        step.freed.stored_bytes += r.block.stored_bytes;
       }
-      absolve_->bind(1, r.hex);
+      key.bind(*absolve_, 1);
       (void)absolve_->step();
     }
     transaction.commit();

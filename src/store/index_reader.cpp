@@ -1,5 +1,6 @@
 #include "store/index_reader.hpp"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,7 +37,10 @@ std::unique_ptr<sqlite_connection> open_reader(index_options const& options) {
     (void)plain->query_number("SELECT count(*) FROM sqlite_master");
     return plain;
   } catch (error const& failure) {
-    if (failure.code() != store_errc::cannot_write) throw;
+    // What is in the log would not be seen: rows would be missing that are there.
+    struct stat log{};
+    bool const logged = ::stat((options.path + "-wal").c_str(), &log) == 0 && log.st_size > 0;
+    if (failure.code() != store_errc::cannot_write || logged) throw;
   }
   return std::make_unique<sqlite_connection>(uri_of(options.path, "?immutable=1"),
                                              SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, options.path,
@@ -49,14 +53,17 @@ bool path_exists(std::string const& path) noexcept {
   return ::access(path.c_str(), F_OK) == 0 || errno != ENOENT;
 }
 
-store_index::reader::reader(index_options const& options)
+store_index::reader::reader(index_options const& options, index_sql const& sql)
     : connection(open_reader(options)),
       begin(*connection, "BEGIN"),
       commit(*connection, "COMMIT"),
-      select(*connection, sql_select_row) {
+      select(*connection, sql_select_row),
+      select_whole(*connection,
+                   format("SELECT {} FROM blocks WHERE hash = ?1", sql.row_columns())) {
   if (connection->query_number(sql_count_own_tables) == 2) {
-    condemned =
-        std::make_unique<sqlite_statement>(*connection, "SELECT 1 FROM condemned WHERE hash = ?1");
+    condemned = std::make_unique<sqlite_statement>(*connection, sql_select_condemned);
+    condemned_whole = std::make_unique<sqlite_statement>(
+        *connection, format("SELECT {} FROM condemned WHERE hash = ?1", sql.row_columns()));
   }
 }
 
@@ -68,7 +75,7 @@ store_index::reader_lease::reader_lease(store_index& index) : index_(index) {
       index_.idle_readers_.pop_back();
     }
   }
-  if (!reader_) reader_ = std::make_unique<reader>(index_.options_);
+  if (!reader_) reader_ = std::make_unique<reader>(index_.options_, index_.sql_);
 }
 
 store_index::reader_lease::~reader_lease() {

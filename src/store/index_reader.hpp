@@ -9,23 +9,20 @@
 
 namespace diskdump {
 
-inline constexpr char const* sql_select_row = "SELECT 1 FROM blocks WHERE hash = ?1";
-// Both of our own tables, beside the one of 0.1.x, are there.
-inline constexpr char const* sql_count_own_tables =
-    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('condemned', "
-    "'collections')";
-
 [[nodiscard]] bool path_exists(std::string const& path) noexcept;
 
 // A connection for queries with its statements.
 struct store_index::reader {
-  explicit reader(index_options const& options);
+  reader(index_options const& options, index_sql const& sql);
 
   std::unique_ptr<sqlite_connection> connection;
   sqlite_statement begin;
   sqlite_statement commit;
   sqlite_statement select;
-  std::unique_ptr<sqlite_statement> condemned;  // none in a database of 0.1.x
+  sqlite_statement select_whole;
+  // None in a database of 0.1.x.
+  std::unique_ptr<sqlite_statement> condemned;
+  std::unique_ptr<sqlite_statement> condemned_whole;
 };
 
 // Takes a reader out of the pool, or makes one, and puts it back.

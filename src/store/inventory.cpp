@@ -11,9 +11,9 @@
 #include "codec/digest.hpp"
 #include "store/block_marks.hpp"
 #include "store/lease.hpp"
-#include "store/loose_parts.hpp"
 #include "store/manifest_name.hpp"
 #include "store/run_parallel.hpp"
+#include "store/store_parts.hpp"
 
 namespace diskdump {
 
@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 constexpr std::uint8_t named = 1;   // by the image at hand, or by any manifest
 constexpr std::uint8_t shared = 2;  // by another manifest as well
 constexpr std::uint8_t held = 4;    // the store has it
+constexpr std::uint8_t is_list = 8;
 
 // A row of blocks.db takes about so much, and a look-up of one block with the size of its file
 // about as long as reading so many rows in order.
@@ -37,17 +38,15 @@ using block_sink = std::function<void(block_id const&, std::uint64_t stored_byte
 // as held. Either all rows are read in order or each block is looked up, whatever is less work.
 class size_survey {
  public:
-  size_survey(loose_parts& parts, block_marks& marks) : parts_(parts), marks_(marks) {}
+  size_survey(store_parts& parts, block_marks& marks) : parts_(parts), marks_(marks) {}
 
   void run(block_sink const& each) {
     std::error_code none;
-    auto const index_bytes = fs::file_size(parts_.blockstore + "/blocks.db", none);
+    auto const index_bytes = fs::file_size(index_path(parts_.blockstore, parts_.format), none);
     if (none) {
-      // The files are all that is known.
-      walk_block_files(*parts_.files, parts_.layout, 0, block_folders, listing::sizes,
-                       [&](block_file const& file) {
-                         if (file.stored_bytes > 0) found(file.id, file.stored_bytes, each);
-                       });
+      // What lies there is all that is known.
+      parts_.shelf->walk(
+          [&](stored_block const& block) { found(block.id, block.stored_bytes, each); });
       return;
     }
     if (index_bytes / index_bytes_per_row < marks_.size() * rows_per_lookup) scan(each);
@@ -75,16 +74,13 @@ class size_survey {
     for (std::size_t at = 0; at < unseen.size(); at += limits::index_rows_per_step) {
       auto const step =
           std::span(unseen).subspan(at, std::min(unseen.size() - at, limits::index_rows_per_step));
-      std::vector<bool> absent(step.size(), true);
-      parts_.index->find(step, absent);
-      for (std::size_t i = 0; i < step.size(); ++i) {
-        if (!absent[i])
-          found(step[i], block_file_bytes(*parts_.files, parts_.layout, step[i]), each);
+      for (auto const& row : parts_.index->rows_of(step, true)) {
+        if (row) found(row->id, row->stored_bytes, each);
       }
     }
   }
 
-  loose_parts& parts_;
+  store_parts& parts_;
   block_marks& marks_;
 };
 
@@ -94,13 +90,14 @@ void read_all(std::string const& base, std::vector<manifest_entry> const& entrie
               work_monitor& monitor, std::vector<unread_manifest>& unread,
               std::function<void(manifest_entry const&, manifest_reader&)> const& each) {
   std::mutex mutex;
+  list_source const lists(base);
   run_parallel(entries.size(), threads, [&](std::size_t i) {
     try {
-      manifest_reader reader(base + "/" + entries[i].path);
+      manifest_reader reader(base + "/" + entries[i].path, lists);
       each(entries[i], reader);
     } catch (error const& failure) {
       // Gone meanwhile: not there, not damaged.
-      bool const gone = failure.code() == store_errc::no_such_manifest && failure.cause().empty();
+      bool const gone = is_gone(failure);
       std::lock_guard const lock(mutex);
       if (!gone) unread.push_back({entries[i].path, failure.what()});
     }
@@ -108,6 +105,31 @@ void read_all(std::string const& base, std::vector<manifest_entry> const& entrie
   });
   std::sort(unread.begin(), unread.end(),
             [](auto const& a, auto const& b) { return a.path < b.path; });
+}
+
+// Hands every block of a manifest to `each`, but not those of full lists that are in `known`, to
+// which those that were read are added. `list` is told every list.
+template <class Each, class List>
+void for_each_block(manifest_reader& reader, block_marks& known, work_monitor const& monitor,
+                    Each&& each, List&& list) {
+  if (!reader.has_lists()) {
+    for (block_index at; auto const id = reader.next(); ++at) {
+      if (monitor.stop) return;
+      each(*id, at);
+    }
+  }
+  while (auto const found = reader.next_list()) {
+    if (monitor.stop) return;
+    list(found->id);
+    bool const can_be_full = found->blocks.value == limits::list_digests_max;
+    if (can_be_full && known.contains(found->id)) continue;
+    auto at = found->first;
+    for (auto const& id : reader.read_list()) {
+      each(id, at);
+      ++at;
+    }
+    if (can_be_full) (void)known.add(found->id);
+  }
 }
 
 bool same_file(std::string const& a, std::string const& b) {
@@ -134,11 +156,21 @@ class zero_ids {
 };
 
 // Marks the image's blocks.
-void read_own(std::string const& path, image_usage& usage, block_marks& marks,
-              work_monitor& monitor) {
-  manifest_reader reader(path);
+void read_own(std::string const& base, std::string const& path, image_usage& usage,
+              block_marks& marks, work_monitor& monitor) {
+  manifest_reader reader(path, list_source(base));
   zero_ids const zeros(reader.header().geometry);
-  while (auto const id = reader.next()) {
+  while (auto const list = reader.next_list()) {
+    if (monitor.stop) return;
+    if (marks.add(list->id, named | is_list) == 0) ++usage.lists.blocks;
+    for (auto const& id : reader.read_list()) {
+      usage.blocks_zero += zeros.contains(id) ? 1 : 0;
+      usage.blocks_distinct += marks.add(id, named) == 0 ? 1 : 0;
+    }
+  }
+  while (!reader.has_lists()) {
+    auto const id = reader.next();
+    if (!id) break;
     if (monitor.stop) return;
     usage.blocks_zero += zeros.contains(*id) ? 1 : 0;
     usage.blocks_distinct += marks.add(*id, named) == 0 ? 1 : 0;
@@ -156,12 +188,16 @@ void read_others(std::string const& base, std::string const& path, unsigned thre
   std::erase_if(others,
                 [&](manifest_entry const& e) { return same_file(base + "/" + e.path, path); });
   monitor.enter("reading manifests", others.size());
+  block_marks known;
+  auto const share = [&](block_id const& id) {
+    auto const bits = marks.of(id);
+    if ((bits & named) != 0 && (bits & shared) == 0) marks.add(id, shared);
+  };
   read_all(base, others, threads, monitor, usage.others_unread,
            [&](manifest_entry const&, manifest_reader& reader) {
-             while (auto const id = reader.next()) {
-               if (monitor.stop) return;
-               if (auto const bits = marks.of(*id); bits == named) marks.add(*id, shared);
-             }
+             for_each_block(
+                 reader, known, monitor, [&](block_id const& id, block_index) { share(id); },
+                 share);
            });
 }
 
@@ -177,28 +213,39 @@ std::optional<std::int64_t> manifest_moment(manifest_entry const& entry) {
 
 image_usage measure_image(std::string const& base, std::string const& path, unsigned threads,
                           work_monitor& monitor) {
-  auto parts = open_loose(base, {.read_only = true});
+  auto parts = open_parts(base, {.read_only = true});
   image_usage usage;
   block_marks marks;
   monitor.enter("reading the manifest");
-  read_own(path, usage, marks, monitor);
+  read_own(base, path, usage, marks, monitor);
   read_others(base, path, threads, monitor, marks, usage);
   if (monitor.stop) return usage;
 
   monitor.enter("reading the index");
   size_survey(parts, marks).run([&](block_id const& id, std::uint64_t bytes) {
+    auto const bits = marks.of(id);
+    bool const unique = (bits & shared) == 0;
+    if ((bits & is_list) != 0) {
+      usage.lists.stored_bytes += bytes;
+      if (unique) usage.lists_unique.stored_bytes += bytes;
+      return;
+    }
     usage.stored_bytes += bytes;
-    if ((marks.of(id) & shared) == 0) usage.stored_bytes_unique += bytes;
+    if (unique) usage.stored_bytes_unique += bytes;
   });
   marks.for_each([&](block_id const&, std::uint8_t bits) {
     usage.blocks_missing += (bits & held) == 0 ? 1 : 0;
+    if ((bits & is_list) != 0) {
+      if ((bits & shared) == 0) ++usage.lists_unique.blocks;
+      return;
+    }
     ++((bits & shared) != 0 ? usage.blocks_shared : usage.blocks_unique);
   });
   return usage;
 }
 
 store_usage measure_store(std::string const& base, unsigned threads, work_monitor& monitor) {
-  auto parts = open_loose(base, {.read_only = true});
+  auto parts = open_parts(base, {.read_only = true});
   store_usage usage;
   usage.properties = parts.properties;
   usage.manifests = list_manifests(base, [&](std::string const& path, error const& failure) {
@@ -206,30 +253,38 @@ store_usage measure_store(std::string const& base, unsigned threads, work_monito
   });
 
   block_marks marks;
+  block_marks known;
   std::atomic<std::uint64_t> content_bytes{0};
+  std::atomic<std::uint64_t> lists{0};
   monitor.enter("reading manifests", usage.manifests.size());
   read_all(base, usage.manifests, threads, monitor, usage.damaged,
            [&](manifest_entry const& entry, manifest_reader& reader) {
              auto const geometry = entry.header.geometry;
              std::uint64_t content = 0;
-             for (block_index at{0}; auto const id = reader.next(); ++at) {
-               if (monitor.stop) return;
-               if (marks.add(*id, named) == 0) content += geometry.length_bytes(at);
-             }
+             for_each_block(
+                 reader, known, monitor,
+                 [&](block_id const& id, block_index at) {
+                   if (marks.add(id, named) == 0) content += geometry.length_bytes(at);
+                 },
+                 [&](block_id const& id) {
+                   if (marks.add(id, named | is_list) == 0) ++lists;
+                 });
              content_bytes += content;
            });
   for (auto const& e : usage.manifests) usage.image_bytes += e.header.geometry.image_bytes;
-  usage.blocks_named = marks.size();
+  usage.lists.blocks = lists;
+  usage.blocks_named = marks.size() - lists;
   usage.content_bytes = content_bytes;
   if (monitor.stop) return usage;
 
   monitor.enter("reading the index");
   store_stats held_named;
-  size_survey(parts, marks).run([&](block_id const&, std::uint64_t bytes) {
+  size_survey(parts, marks).run([&](block_id const& id, std::uint64_t bytes) {
+    if ((marks.of(id) & is_list) != 0) usage.lists.stored_bytes += bytes;
     ++held_named.blocks;
     held_named.stored_bytes += bytes;
   });
-  usage.blocks_missing = usage.blocks_named - held_named.blocks;
+  usage.blocks_missing = marks.size() - held_named.blocks;
   usage.stored = parts.index->stats();
   for (auto const& c : parts.index->collections()) {
     usage.condemned.blocks += c.condemned.blocks;

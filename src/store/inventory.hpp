@@ -3,6 +3,7 @@
 // a block. Nothing in the store is changed. Blocking.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -35,6 +36,9 @@ struct image_usage {
   std::uint64_t blocks_shared = 0;
   std::uint64_t stored_bytes = 0;         // compressed, of the distinct ones
   std::uint64_t stored_bytes_unique = 0;  // of those that no other manifest names
+  // The lists that hold its digests, which are blocks of the store and not counted above.
+  store_stats lists;
+  store_stats lists_unique;  // no other manifest names them
   // What these name may be counted as unique.
   std::vector<unread_manifest> others_unread;
 };
@@ -50,15 +54,22 @@ struct store_usage {
   std::vector<manifest_entry> manifests;
   std::vector<unread_manifest> damaged;
   std::uint64_t image_bytes = 0;            // of all manifests
-  std::uint64_t blocks_named = 0;           // distinct
+  std::uint64_t blocks_named = 0;           // distinct, without lists
+  store_stats lists;                        // that hold the digests of manifests
   std::uint64_t content_bytes = 0;          // of these, not compressed
   store_stats stored;                       // all blocks of the index
   store_stats unnamed;                      // of these, no manifest names them: gc would free them
-  std::uint64_t blocks_missing = 0;         // named, but the store lacks them
+  std::uint64_t blocks_missing = 0;         // named, or lists, but the store lacks them
   store_stats condemned;                    // by a gc that has not deleted them yet
   std::vector<std::string> running;         // what the held leases are for
   std::uint64_t quarantined = 0;            // files
   std::optional<std::uint64_t> free_bytes;  // of the file system, for this user
+
+  // What the blocks of images take, without lists.
+  [[nodiscard]] std::uint64_t stored_bytes_of_images() const noexcept {
+    auto const named = stored.stored_bytes - unnamed.stored_bytes;
+    return named - std::min(named, lists.stored_bytes);
+  }
 };
 
 [[nodiscard]] store_usage measure_store(std::string const& base, unsigned threads,

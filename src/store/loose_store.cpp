@@ -12,33 +12,11 @@
 
 namespace diskdump {
 
-namespace {
-
-error as_error(std::exception_ptr failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (error const& known) {
-    return known;
-  } catch (...) {
-    return error(store_errc::cannot_write, severity::permanent).cause(describe(failure));
-  }
-}
-
-}  // namespace
-
 // ---- Questions ----------------------------------------------------------------------------------
 
 std::vector<bool> loose_store::missing(std::span<block_id const> ids) {
   std::vector<bool> answer(ids.size(), true);
-  {
-    // Before the index: a block leaves the epoch only when its row can be seen.
-    std::lock_guard const lock(mutex_);
-    if (!current_.empty() || !flushing_.empty()) {
-      for (std::size_t i = 0; i < ids.size(); ++i) {
-        answer[i] = !current_.contains(ids[i]) && !flushing_.contains(ids[i]);
-      }
-    }
-  }
+  epochs_.find(ids, answer);
   parts_.index->find(ids, answer);
   return answer;
 }
@@ -61,29 +39,15 @@ void loose_store::list(std::function<void(stored_block const&)> const& each) {
 
 // ---- Put ----------------------------------------------------------------------------------------
 
-void loose_store::check_writable() const {
-  if (!parts_.read_only) return;
-  throw error(store_errc::cannot_write, severity::permanent)
-      .path(parts_.blockstore)
-      .cause("the store was opened for reading only");
-}
-
 std::string loose_store::shown(std::string const& hex) const {
   return store_layout(parts_.blockstore + "/").block(hex);
 }
 
-void loose_store::throw_if_lost() const {
-  if (lost_) throw *lost_;
-}
-
 bool loose_store::put(block_id const& id, byte_view frame) {
   DISKDUMP_ASSERT(!frame.empty() && frame.size() <= limits::stored_block_bytes_max);
-  check_writable();
-  {
-    std::lock_guard const lock(mutex_);
-    throw_if_lost();
-    if (current_.contains(id) || flushing_.contains(id)) return false;
-  }
+  parts_.check_writable();
+  epochs_.throw_if_lost();
+  if (epochs_.contains(id)) return false;
   auto const hex = id.hex();
   // Before the name is looked at: from here on no collector takes the file that has it.
   parts_.index->absolve(id);
@@ -104,21 +68,18 @@ bool loose_store::put(block_id const& id, byte_view frame) {
     return false;
   }
 
-  bool full = false;
-  {
-    std::lock_guard const lock(mutex_);
-    throw_if_lost();
-    bool const created = result == settled::created;
-    auto const [at, is_new] =
-        current_.try_emplace(id, fresh_block{frame.size(), created, created ? "" : temporary});
-    if (is_new) {
-      current_bytes_ += frame.size();
-    } else if (!created) {
-      remove_temporary(temporary);  // another thread found it at the same time
-    }
-    full = current_.size() >= limits::epoch_blocks_max || current_bytes_ >= limits::epoch_bytes_max;
+  bool const created = result == settled::created;
+  using added = epochs<fresh_block>::added;
+  switch (epochs_.add(id, {frame.size(), created, created ? "" : temporary}, true)) {
+    case added::is_known:
+      if (!created) remove_temporary(temporary);  // another thread found it at the same time
+      break;
+    case added::is_new:
+      break;
+    case added::is_new_and_full:
+      barrier();
+      break;
   }
-  if (full) barrier();
   return result == settled::created;
 }
 
@@ -136,10 +97,7 @@ loose_store::settled loose_store::place(block_id const& id, std::string const& h
                                         std::string const& temporary) {
   for (unsigned tries = 0; tries < limits::put_tries_max; ++tries) {
     if (rename_into_place(hex, temporary)) return settled::created;
-    {
-      std::lock_guard const lock(mutex_);
-      if (current_.contains(id) || flushing_.contains(id)) return settled::known;
-    }
+    if (epochs_.contains(id)) return settled::known;
     if (parts_.index->contains(id)) return settled::known;
     switch (examine(id)) {
       case found::good:
@@ -201,56 +159,16 @@ bool loose_store::replace_bad(block_id const& id, std::string const& hex,
 
 void loose_store::barrier() {
   if (parts_.read_only) return;  // nothing was put
-  std::unique_lock lock(mutex_);
-  throw_if_lost();
-  std::shared_ptr<run> mine;
-  if (!current_.empty()) {
-    if (!next_) next_ = std::make_shared<run>();
-    mine = next_;
-  } else {
-    mine = active_;  // our blocks may be in it
-  }
-  if (!mine) return;
-  run_ended_.wait(lock, [&] { return mine->done || !active_; });
-  if (!mine->done) lead(lock, mine);
-  if (mine->failure) throw *mine->failure;
-}
-
-// Runs the barrier that `mine` stands for, for everyone who joined it.
-// REQUIRES: the lock is held, no run is active, mine == next_.
-void loose_store::lead(std::unique_lock<std::mutex>& lock, std::shared_ptr<run> const& mine) {
-  DISKDUMP_ASSERT(!active_ && flushing_.empty() && mine == next_);
-  active_ = std::move(next_);
-  next_.reset();
-  flushing_ = std::move(current_);
-  current_.clear();
-  current_bytes_ = 0;
-  lock.unlock();
-
-  auto const result = flush(flushing_);  // nobody else changes it while a run is active
-  if (result.lost) discard(flushing_);
-  if (!result.failure) {
-    for (auto const& [id, block] : flushing_) {
-      if (!block.created) remove_temporary(block.spare);
+  epochs_.barrier([this](epoch const& blocks) {
+    auto result = flush(blocks);
+    if (result.lost) discard(blocks);
+    if (!result.failure) {
+      for (auto const& [id, block] : blocks) {
+        if (!block.created) remove_temporary(block.spare);
+      }
     }
-  }
-
-  lock.lock();
-  if (result.lost) {
-    lost_ = result.failure;
-    current_.clear();
-    current_bytes_ = 0;
-  } else if (result.failure) {
-    // The files are durable, only the rows are not there: the next run writes them.
-    for (auto const& [id, block] : flushing_) {
-      if (current_.try_emplace(id, block).second) current_bytes_ += block.stored_bytes;
-    }
-  }
-  flushing_.clear();
-  mine->failure = result.failure;
-  mine->done = true;
-  active_.reset();
-  run_ended_.notify_all();
+    return result;
+  });
 }
 
 // From file to durable file to row, in this order: a row must never be there before its block.
@@ -264,14 +182,14 @@ loose_store::flush_result loose_store::flush(epoch const& blocks) {
     result.lost = false;
     std::vector<stored_block> rows;
     rows.reserve(blocks.size());
-    for (auto const& [id, block] : blocks) rows.push_back({id, block.stored_bytes});
+    for (auto const& [id, block] : blocks) rows.push_back({id, block.stored_bytes, {}});
     parts_.index->insert(rows, [&] {
       result.lost = true;
       secure_found_blocks(blocks);
       result.lost = false;
     });
   } catch (...) {
-    result.failure = as_error(std::current_exception());
+    result.failure = as_store_error(std::current_exception());
   }
   return result;
 }
@@ -313,40 +231,18 @@ void loose_store::discard(epoch const& blocks) noexcept {
 // ---- Remove -------------------------------------------------------------------------------------
 
 void loose_store::remove(std::span<block_id const> ids) {
-  check_writable();
-  // As a run of its own: a barrier meanwhile would put the rows back.
-  std::unique_lock lock(mutex_);
-  run_ended_.wait(lock, [&] { return !active_; });
-  auto const mine = std::make_shared<run>();
-  active_ = mine;
-  for (auto const& id : ids) {
-    auto const at = current_.find(id);
-    if (at == current_.end()) continue;
-    current_bytes_ -= at->second.stored_bytes;
-    current_.erase(at);
-  }
-  lock.unlock();
-
-  std::exception_ptr failure;
-  try {
-    while (!ids.empty()) {
-      auto const step = ids.first(std::min(ids.size(), limits::index_rows_per_step));
-      ids = ids.subspan(step.size());
+  parts_.check_writable();
+  epochs_.remove(ids, [this, ids] {
+    for (auto rest = ids; !rest.empty();) {
+      auto const step = rest.first(std::min(rest.size(), limits::index_rows_per_step));
+      rest = rest.subspan(step.size());
       // Row first, then file: a crash between leaves a file that nobody counts on.
       parts_.index->remove(step);
       writing([&] {
         for (auto const& id : step) (void)parts_.files->remove(parts_.layout.block(id.hex()));
       });
     }
-  } catch (...) {
-    failure = std::current_exception();
-  }
-
-  lock.lock();
-  mine->done = true;
-  active_.reset();
-  run_ended_.notify_all();
-  if (failure) std::rethrow_exception(failure);
+  });
 }
 
 }  // namespace diskdump

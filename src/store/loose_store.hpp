@@ -7,22 +7,19 @@
 
 #include <array>
 #include <atomic>
-#include <condition_variable>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <unordered_map>
-#include <vector>
 
 #include "store/block_store.hpp"
-#include "store/loose_parts.hpp"
+#include "store/epochs.hpp"
+#include "store/store_parts.hpp"
 
 namespace diskdump {
 
 class loose_store final : public block_store {
  public:
-  explicit loose_store(loose_parts parts) : parts_(std::move(parts)) {}
+  explicit loose_store(store_parts parts) : parts_(std::move(parts)) {}
 
   std::vector<bool> missing(std::span<block_id const> ids) override;
   bool put(block_id const& id, byte_view frame) override;
@@ -40,23 +37,12 @@ class loose_store final : public block_store {
     // Of a found block: our own copy, in case the other one is taken away before it has its row.
     std::string spare = {};
   };
-  using epoch = std::unordered_map<block_id, fresh_block, block_id_hash>;
-
-  // One barrier run, shared by all who wait for it.
-  struct run {
-    bool done = false;
-    std::optional<error> failure;
-  };
-
-  struct flush_result {
-    std::optional<error> failure;
-    bool lost = false;  // the blocks themselves, not only their rows
-  };
+  using epoch = epochs<fresh_block>::epoch;
+  using flush_result = epochs<fresh_block>::flush_result;
 
   enum class found : std::uint8_t { absent, good, bad };
   enum class settled : std::uint8_t { created, rescued, known };
 
-  void check_writable() const;
   [[nodiscard]] std::string shown(std::string const& hex) const;  // a block's path for messages
   [[nodiscard]] settled place(block_id const& id, std::string const& hex, byte_view frame,
                               std::string const& temporary);
@@ -67,26 +53,15 @@ class loose_store final : public block_store {
   [[nodiscard]] found examine(block_id const& id);
   void make_folder(std::string const& hex);
 
-  void lead(std::unique_lock<std::mutex>& lock, std::shared_ptr<run> const& mine);
   [[nodiscard]] flush_result flush(epoch const& blocks);
   void secure_found_blocks(epoch const& blocks);
   void discard(epoch const& blocks) noexcept;
-  void throw_if_lost() const;
 
-  loose_parts parts_;
+  store_parts parts_;
+  epochs<fresh_block> epochs_;
 
   // A folder once made is not made again; 64 KiB.
   std::array<std::atomic<bool>, 65536> folders_made_{};
-
-  // Invariant: a block that put() accepted is in current_ or flushing_ until it has a row.
-  mutable std::mutex mutex_;
-  std::condition_variable run_ended_;
-  epoch current_;
-  std::uint64_t current_bytes_ = 0;
-  epoch flushing_;
-  std::shared_ptr<run> active_;  // the run that works on flushing_
-  std::shared_ptr<run> next_;    // the run that will take current_
-  std::optional<error> lost_;    // set for good when blocks of an epoch were lost
 
   std::mutex repair_mutex_;
 };

@@ -91,6 +91,30 @@ void scan_old(file_system& files, found_sink const& each) {
   }
 }
 
+// The folders of a year, month or day, the latest first.
+std::vector<directory_entry> latest_first(std::vector<directory_entry> entries,
+                                          std::size_t digits) {
+  std::erase_if(entries, [digits](auto const& e) { return !is_number(e.name, digits); });
+  std::ranges::sort(entries, std::ranges::greater(), &directory_entry::name);
+  return entries;
+}
+
+// Among the files of one folder; with its path.
+std::optional<std::string> newest_of_name(file_system& files, directory_entry const& folder,
+                                          std::string const& path, std::string_view name) {
+  std::optional<std::string> newest;
+  std::uint32_t highest = 0;
+  for (auto const& file : entries_of(files, folder, path)) {
+    auto const stem = stem_of(file);
+    if (!stem) continue;
+    auto const found = parse_manifest_stem(*stem);
+    if (found.name != name || (newest && found.version < highest)) continue;
+    highest = found.version;
+    newest = path + "/" + file.name;
+  }
+  return newest;
+}
+
 std::vector<found_file> scan(std::string const& base) {
   auto const files = make_posix_file_system(base);
   std::vector<found_file> found;
@@ -103,8 +127,7 @@ std::vector<found_file> scan(std::string const& base) {
 dated_entry read_entry(std::string const& base, found_file const& file) {
   manifest_reader const reader(base + "/" + file.path);
   auto const blocks = reader.header().geometry.blocks().value;
-  // 64 digits and a line end each, of which the last may be missing.
-  if (blocks > 0 && reader.file_bytes() < blocks * 65 - 1) {
+  if (reader.file_bytes() < reader.file_bytes_min()) {
     throw error(store_errc::damaged_manifest, severity::corruption)
         .path(reader.path())
         .cause(format("{} bytes cannot hold {} blocks", reader.file_bytes(), blocks))
@@ -130,7 +153,7 @@ std::vector<manifest_entry> read_sorted(
       entries.push_back(read_entry(base, file));
     } catch (error const& failure) {
       // Deleted since the folder was read: not there, not damaged.
-      if (failure.code() == store_errc::no_such_manifest && failure.cause().empty()) continue;
+      if (is_gone(failure)) continue;
       if (damaged) damaged(file.path, failure);
     }
   }
@@ -247,6 +270,28 @@ std::vector<manifest_entry> list_manifests(
     std::string const& base,
     std::function<void(std::string const& path, error const&)> const& damaged) {
   return read_sorted(base, scan(base), damaged);
+}
+
+std::optional<std::string> newest_manifest(std::string const& base, std::string_view name) {
+  auto const files = make_posix_file_system(base);
+  for (auto const& year : latest_first(files->list_directory(""), 4)) {
+    for (auto const& month : latest_first(entries_of(*files, year, year.name), 2)) {
+      auto const month_path = year.name + "/" + month.name;
+      for (auto const& day : latest_first(entries_of(*files, month, month_path), 2)) {
+        auto const day_path = month_path + "/" + day.name;
+        if (auto const found = newest_of_name(*files, day, day_path, name)) {
+          return base + "/" + *found;
+        }
+      }
+    }
+  }
+  std::optional<found_file> newest;
+  scan_old(*files, [&](found_file file) {
+    bool const later = !newest || file.version.version > newest->version.version;
+    if (file.version.name == name && later) newest = std::move(file);
+  });
+  if (!newest) return std::nullopt;
+  return base + "/" + newest->path;
 }
 
 std::string find_manifest(std::string const& base, std::string_view what) {

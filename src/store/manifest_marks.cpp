@@ -12,6 +12,7 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "io/io_errc.hpp"
+#include "store/interrupted.hpp"
 #include "store/manifest.hpp"
 #include "store/manifest_name.hpp"
 #include "store/run_parallel.hpp"
@@ -110,9 +111,11 @@ class search {
 
 }  // namespace
 
-manifest_marks::manifest_marks(std::string base, unsigned threads, log_sink* log)
-    : base_(std::move(base)), threads_(threads), log_(log) {
+manifest_marks::manifest_marks(std::string base, unsigned threads, log_sink* log,
+                               std::set<std::string> without)
+    : base_(std::move(base)), threads_(threads), log_(log), without_(std::move(without)) {
   while (base_.size() > 1 && base_.ends_with('/')) base_.pop_back();
+  lists_ = list_source(base_);
 }
 
 std::set<std::string> manifest_marks::find() const {
@@ -124,6 +127,9 @@ std::set<std::string> manifest_marks::find() const {
   search everywhere(base_, log_);
   everywhere.below("", found);
   everywhere.below(".blockstore/manifests", found);
+  for (auto const& name : list_interrupted(base_)) {
+    found.insert(".blockstore/" + interrupted_file(name));
+  }
   return found;
 }
 
@@ -132,6 +138,7 @@ void manifest_marks::update(work_monitor& monitor) {
   std::vector<std::pair<std::string, std::uint64_t>> fresh;
   std::uint64_t bytes = 0;
   for (auto const& path : find()) {
+    if (without_.contains(path)) continue;
     struct stat status{};
     if (::stat((base_ + "/" + path).c_str(), &status) != 0) {
       if (errno == ENOENT) continue;  // deleted meanwhile
@@ -158,15 +165,36 @@ void manifest_marks::update(work_monitor& monitor) {
 
 void manifest_marks::read(std::string const& path, work_monitor& monitor) {
   try {
-    manifest_reader reader(base_ + "/" + path);
+    manifest_reader reader(
+        base_ + "/" + path, lists_,
+        path.ends_with(manifest_suffix) ? manifest_extent::whole : manifest_extent::interrupted);
+    if (reader.has_lists()) {
+      read_lists(reader, monitor);
+      return;
+    }
     for (std::uint64_t n = 0; auto const id = reader.next(); ++n) {
       blocks_.add(*id);
       if (n % limits::manifest_lines_per_hop == 0 && monitor.stop) return;
     }
   } catch (error const& failure) {
     // Deleted since it was found: nobody needs it.
-    if (failure.code() == store_errc::no_such_manifest && failure.cause().empty()) return;
-    throw;
+    if (is_gone(failure)) return;
+    // What an interrupted dump names is kept to spare it work, not because an image needs it.
+    if (path.ends_with(manifest_suffix) || failure.kind() != severity::corruption) throw;
+    if (log_ != nullptr) log_->warning(failure.what());
+  }
+}
+
+// A list is needed like what it names. Manifests of one disk share most of theirs, and each is read
+// once.
+void manifest_marks::read_lists(manifest_reader& reader, work_monitor& monitor) {
+  while (auto const list = reader.next_list()) {
+    if (monitor.stop) return;
+    bool const can_be_full = list->blocks.value == limits::list_digests_max;
+    if ((blocks_.add(list->id, named) & full_list) != 0 && can_be_full) continue;
+    auto const digests = reader.read_list();
+    for (auto const& id : digests) blocks_.add(id, named);
+    if (digests.size() == limits::list_digests_max) blocks_.add(list->id, full_list);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/log.hpp"
 #include "store/block_marks.hpp"
+#include "store/manifest.hpp"
 #include "store/monitor.hpp"
 
 namespace diskdump {
@@ -16,27 +17,38 @@ namespace diskdump {
 class manifest_marks {
  public:
   // `base` is DIR. `log`, which may be null, is told of folders that could not be searched.
-  manifest_marks(std::string base, unsigned threads, log_sink* log);
+  // Manifests of `without`, relative to DIR, are passed over.
+  manifest_marks(std::string base, unsigned threads, log_sink* log,
+                 std::set<std::string> without = {});
 
   // Reads every manifest that was not read before. Throws the first that cannot be read: nobody
   // knows what it needs. Besides those of both layouts it finds *.manifest files elsewhere below
-  // DIR, on the same file system: a person may have moved one. Ends early when the monitor says
-  // stop; the marks are not whole then.
+  // DIR, on the same file system: a person may have moved one. What interrupted dumps name counts
+  // as well; one of those that is damaged counts as far as it can be read. Ends early when the
+  // monitor says stop; the marks are not whole then.
   void update(work_monitor& monitor);
 
   [[nodiscard]] block_marks const& blocks() const noexcept { return blocks_; }
   [[nodiscard]] std::uint64_t manifests() const noexcept { return read_.size(); }
 
  private:
+  // Bits of a block: a manifest names it; it is a list of as many digests as one can hold, whose
+  // blocks are marked.
+  static constexpr std::uint8_t named = 1;
+  static constexpr std::uint8_t full_list = 2;
+
   // What a manifest that is deleted and one that gets its name do not share.
   using identity = std::tuple<std::string, std::uint64_t, std::uint64_t, std::int64_t>;
 
   [[nodiscard]] std::set<std::string> find() const;
   void read(std::string const& path, work_monitor& monitor);
+  void read_lists(manifest_reader& reader, work_monitor& monitor);
 
   std::string base_;
+  list_source lists_;
   unsigned threads_;
   log_sink* log_;
+  std::set<std::string> without_;
   block_marks blocks_;
   std::set<identity> read_;
 };

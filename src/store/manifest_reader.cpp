@@ -1,13 +1,16 @@
-// Reads a manifest line by line. Whatever the file holds, no more than one buffer of it is kept.
+// Reads a manifest line by line, and the lists that it names one by one. Whatever they hold, no
+// more than one buffer of text and one list are kept.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 
+#include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
@@ -19,30 +22,31 @@ namespace diskdump {
 
 namespace {
 
-constexpr std::size_t buffer_bytes = 64 * limits::KiB;
-static_assert(buffer_bytes >= 2 * limits::manifest_line_bytes_max);
-constexpr std::string_view first_line = "# diskdump manifest v1";
+constexpr std::size_t read_buffer_bytes = 64 * limits::KiB;
+static_assert(read_buffer_bytes >= 2 * limits::manifest_line_bytes_max);
 constexpr std::string_view first_line_any_version = "# diskdump manifest v";
 
 }  // namespace
 
 struct manifest_reader::state {
-  explicit state(std::string path) : path_(std::move(path)) {
+  state(std::string path, list_source lists, manifest_extent extent)
+      : path_(std::move(path)), source_(std::move(lists)), extent_(extent) {
     open();
     read_header();
+  }
+
+  [[nodiscard]] error no_such_manifest(std::string_view cause) const {
+    return error(store_errc::no_such_manifest, severity::permanent)
+        .path(path_)
+        .cause(cause)
+        .remedy("diskdump list shows what there is");
   }
 
   void open() {
     // Not blocking on a FIFO that someone put there.
     file_ = unique_fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    auto const none = [&](std::string_view cause) {
-      return error(store_errc::no_such_manifest, severity::permanent)
-          .path(path_)
-          .cause(cause)
-          .remedy("diskdump list shows what there is");
-    };
     if (!file_) {
-      if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG) throw none("");
+      if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG) throw no_such_manifest("");
       throw disk_error(errno, io_direction::open, "open", path_);
     }
     struct stat status{};
@@ -50,7 +54,8 @@ struct manifest_reader::state {
       throw disk_error(errno, io_direction::read, "fstat", path_);
     }
     if (!S_ISREG(status.st_mode)) {
-      throw none(S_ISDIR(status.st_mode) ? "it is a directory" : "it is not a regular file");
+      throw no_such_manifest(S_ISDIR(status.st_mode) ? "it is a directory"
+                                                     : "it is not a regular file");
     }
     file_bytes_ = static_cast<std::uint64_t>(status.st_size);
   }
@@ -157,27 +162,39 @@ struct manifest_reader::state {
     throw damaged(format("not a block digest of 64 hex digits: \"{}\"", printable(text, 80)));
   }
 
+  block_id list(std::string_view text) const {
+    if (auto const id = list_of_name(text)) return *id;
+    if (text.ends_with('\r')) throw damaged("it ends in a carriage return");
+    throw damaged(format("not a list's name of {} characters: \"{}\"",
+                         limits::manifest_bytes_per_list - 1, printable(text, 80)));
+  }
+
   void check_first_line() {
     auto const line = next_line();
-    if (line == first_line) return;
+    if (line == manifest_first_line) return;
+    has_lists_ = line == manifest_first_line_with_lists;
+    if (has_lists_) return;
     if (line && line->starts_with(first_line_any_version)) {
       throw damaged(format("\"{}\" is a version that this diskdump does not know",
                            printable(line->substr(2), 80)));
     }
-    throw damaged(format("it is not \"{}\"", first_line));
+    throw damaged(format("it is not \"{}\"", manifest_first_line));
   }
 
   void read_header() {
     check_first_line();
     while (auto const line = next_line()) {
       if (!line->empty() && line->front() != '#') {
-        pending_ = digest(*line);
+        pending_ = id_of(*line);
         break;
       }
       take_comment(*line);
     }
     check_geometry();
   }
+
+  // What a line that is no comment names: a block, or a list.
+  block_id id_of(std::string_view text) const { return has_lists_ ? list(text) : digest(text); }
 
   // `source` and `date` may be missing: an image without them can still be restored.
   void check_geometry() {
@@ -198,32 +215,116 @@ struct manifest_reader::state {
     }
   }
 
-  std::optional<block_id> next() {
+  // The block or list of the next line that names one. `told` blocks are behind it.
+  std::optional<block_id> next_id(std::uint64_t told) {
     auto id = std::exchange(pending_, std::nullopt);
     while (!id) {
       auto const line = next_line();
       if (!line) {
-        if (returned_ == *total_blocks_) return std::nullopt;
-        throw damaged(format("the file ends after {} of {} blocks", returned_, *total_blocks_));
+        bool const may_end = extent_ == manifest_extent::interrupted;
+        if (may_end || told == *total_blocks_) return std::nullopt;
+        throw damaged(format("the file ends after {} of {} blocks", told, *total_blocks_));
       }
       if (line->empty() || line->front() == '#') {
         take_comment(*line);
       } else {
-        id = digest(*line);
+        id = id_of(*line);
       }
     }
-    if (returned_ == *total_blocks_) {
+    if (told == *total_blocks_) {
       throw damaged(format("there are more than {} blocks", *total_blocks_));
     }
-    ++returned_;
     return id;
   }
 
+  std::optional<block_id> next() {
+    if (has_lists_) return next_of_lists();
+    auto const id = next_id(returned_);
+    if (id) ++returned_;
+    return id;
+  }
+
+  // ---- Lists ----
+
+  [[nodiscard]] error damaged_list(std::string_view cause) const {
+    auto const last = list_.first.value + list_.blocks.value - 1;
+    return error(store_errc::damaged_manifest, severity::corruption)
+        .path(path_)
+        .offset(header_.geometry.offset_bytes(list_.first))
+        .cause(format("blocks {} to {} stand in the list {}, {}", list_.first.value, last,
+                      list_.id.hex(), cause))
+        .remedy(
+            "dump the source again, which brings the list back where it did not change; or use "
+            "another manifest");
+  }
+
+  std::optional<named_list> next_list() {
+    if (!has_lists_) return std::nullopt;
+    digests_.clear();
+    at_ = 0;
+    wants_list_ = false;
+    auto const id = next_id(returned_);
+    if (!id) return std::nullopt;
+    if (is_cut_) throw damaged("a list follows one that is not full");
+    list_ = {*id,
+             {returned_},
+             {std::min<std::uint64_t>(limits::list_digests_max, *total_blocks_ - returned_)}};
+    returned_ += list_.blocks.value;
+    wants_list_ = true;
+    return list_;
+  }
+
+  // A list that cannot be had although the manifest is there: nobody takes a list before that.
+  [[nodiscard]] error no_list(std::string_view cause) const {
+    if (::access(path_.c_str(), F_OK) == 0 || errno != ENOENT) return damaged_list(cause);
+    return no_such_manifest("");
+  }
+
+  void load() {
+    DISKDUMP_ASSERT(wants_list_);
+    wants_list_ = false;
+    if (source_.is_none()) throw damaged_list("and no store is at hand");
+    std::optional<byte_vector> frame;
+    try {
+      frame = source_.get(list_.id);
+      if (!frame) throw no_list("which the store lacks");
+      digests_ = decode_list(list_.id, *frame);
+    } catch (error const& failure) {
+      if (failure.code() != store_errc::damaged_block) throw;
+      throw no_list(format("which is damaged: {}", failure.cause()));
+    }
+    // What an interrupted dump left may end anywhere.
+    is_cut_ = digests_.size() < list_.blocks.value && extent_ == manifest_extent::interrupted;
+    if (digests_.size() == list_.blocks.value || is_cut_) return;
+    auto const found = digests_.size();
+    digests_.clear();
+    throw damaged_list(format("which holds {} digests instead of {}", found, list_.blocks.value));
+  }
+
+  std::span<block_id const> read_list() {
+    load();
+    at_ = digests_.size();
+    return digests_;
+  }
+
+  std::optional<block_id> next_of_lists() {
+    for (;;) {
+      if (at_ < digests_.size()) return digests_[at_++];
+      if (wants_list_) {
+        load();
+      } else if (!next_list()) {
+        return std::nullopt;
+      }
+    }
+  }
+
   std::string path_;
+  list_source source_;
+  manifest_extent extent_;
   unique_fd file_;
   std::uint64_t file_bytes_ = 0;
   std::uint64_t read_bytes_ = 0;
-  std::array<char, buffer_bytes> buffer_;
+  std::array<char, read_buffer_bytes> buffer_;
   std::size_t begin_ = 0;  // [begin_, end_) of the buffer is not consumed yet
   std::size_t end_ = 0;
   std::uint64_t line_ = 0;
@@ -236,12 +337,23 @@ struct manifest_reader::state {
   std::optional<std::uint64_t> block_size_;
   std::optional<std::uint64_t> total_blocks_;
   std::optional<std::uint64_t> total_size_;
-  std::optional<block_id> pending_;  // the digest that ended the header
-  std::uint64_t returned_ = 0;
+  std::optional<block_id> pending_;  // what ended the header
+  std::uint64_t returned_ = 0;       // blocks: by next(), or of the lists up to this one
+
+  bool has_lists_ = false;
+  named_list list_{};
+  bool wants_list_ = false;  // it is not read yet
+  bool is_cut_ = false;      // it is shorter than it could be, so it must be the last
+  std::vector<block_id> digests_;
+  std::size_t at_ = 0;  // of digests_: the next one to be given
 };
 
-manifest_reader::manifest_reader(std::string path)
-    : state_(std::make_unique<state>(std::move(path))) {}
+bool is_gone(error const& failure) noexcept {
+  return failure.code() == store_errc::no_such_manifest && failure.cause().empty();
+}
+
+manifest_reader::manifest_reader(std::string path, list_source lists, manifest_extent extent)
+    : state_(std::make_unique<state>(std::move(path), std::move(lists), extent)) {}
 manifest_reader::~manifest_reader() = default;
 manifest_reader::manifest_reader(manifest_reader&&) noexcept = default;
 manifest_reader& manifest_reader::operator=(manifest_reader&&) noexcept = default;
@@ -250,5 +362,23 @@ manifest_header const& manifest_reader::header() const noexcept { return state_-
 std::optional<block_id> manifest_reader::next() { return state_->next(); }
 std::string const& manifest_reader::path() const noexcept { return state_->path_; }
 std::uint64_t manifest_reader::file_bytes() const noexcept { return state_->file_bytes_; }
+bool manifest_reader::has_lists() const noexcept { return state_->has_lists_; }
+std::optional<named_list> manifest_reader::next_list() { return state_->next_list(); }
+std::span<block_id const> manifest_reader::read_list() { return state_->read_list(); }
+
+std::uint64_t manifest_reader::file_bytes_min() const noexcept {
+  auto const blocks = state_->header_.geometry.blocks().value;
+  if (blocks == 0) return 0;
+  // The last line end may be missing.
+  if (!state_->has_lists_) return blocks * limits::manifest_bytes_per_block - 1;
+  return (blocks - 1) / limits::list_digests_max * limits::manifest_bytes_per_list +
+         limits::manifest_bytes_per_list - 1;
+}
+
+std::uint64_t manifest_bytes_max(block_store const& store, block_count blocks) noexcept {
+  if (!keeps_lists(store)) return blocks.value * limits::manifest_bytes_per_block;
+  auto const lists = blocks.value / limits::list_digests_max + 1;
+  return blocks.value * block_id::size_bytes + lists * limits::manifest_bytes_per_list;
+}
 
 }  // namespace diskdump

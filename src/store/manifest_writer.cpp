@@ -2,11 +2,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "io/io_errc.hpp"
+#include "store/interrupted.hpp"
 #include "store/layout.hpp"
 #include "store/manifest.hpp"
 #include "store/manifest_name.hpp"
@@ -18,8 +20,13 @@ namespace diskdump {
 namespace {
 
 // 1000 digests to a write.
-constexpr std::size_t buffer_bytes = 64 * limits::KiB;
+constexpr std::size_t write_buffer_bytes = 64 * limits::KiB;
+constexpr std::size_t copy_bytes = 1 * limits::MiB;
 constexpr std::string_view blockstore_name = ".blockstore";
+// Without a colon, so that no reader takes it for a value.
+constexpr std::string_view lists_explained =
+    "# each line names a list of up to 4096 blocks, which diskdump info --digests prints\n";
+static_assert(limits::list_digests_max == 4096);
 
 // A source can hold any byte that a path can; a line end in it must not start a line of its own.
 std::string one_line(std::string_view text) {
@@ -47,24 +54,30 @@ bool same_file_system(std::string const& a, std::string const& b) noexcept {
 }  // namespace
 
 struct manifest_writer::state {
-  state(std::string base, std::string name, manifest_header const& header, file_system* files)
+  state(std::string base, std::string name, manifest_header const& header, block_store* lists,
+        file_system* files)
       : base_(std::move(base)),
         name_(std::move(name)),
         blocks_total_(header.geometry.blocks()),
+        lists_(lists),
         owned_files_(files == nullptr ? make_posix_file_system(base_) : nullptr),
         files_(files == nullptr ? *owned_files_ : *files),
         layout_(std::string(blockstore_name) + "/"),
         scratch_(base_ + "/" + std::string(blockstore_name), files_, layout_),
         path_(scratch_.next_path()) {
-    buffer_.reserve(buffer_bytes + limits::manifest_line_bytes_max);
-    buffer_ = "# diskdump manifest v1\n";
+    buffer_.reserve(write_buffer_bytes + limits::manifest_line_bytes_max);
+    buffer_ = lists_ == nullptr ? manifest_first_line : manifest_first_line_with_lists;
+    buffer_ += '\n';
     line("source", header.source);
     line("date", header.date);
     line("block_size", std::to_string(header.geometry.block_bytes));
     line("total_blocks", std::to_string(blocks_total_.value));
     line("total_size", std::to_string(header.geometry.image_bytes));
+    if (lists_ != nullptr) buffer_ += lists_explained;
     for (auto const& [key, value] : header.extra) line(key, value);
     writing([&] { (void)files_.create_exclusive(path_, as_bytes(buffer_)); });
+    header_bytes_ = buffer_.size();
+    header_comments_ = comments_;
     buffer_.clear();
   }
 
@@ -75,24 +88,125 @@ struct manifest_writer::state {
     buffer_ += format("# {}: {}\n", key, one_line(value));
   }
 
+  void add(block_id const& id) {
+    DISKDUMP_ASSERT(added_ < blocks_total_);
+    ++added_;
+    if (lists_ == nullptr) {
+      text_line(id.hex());
+      return;
+    }
+    DISKDUMP_ASSERT(!lists_ended_);
+    digests_.push_back(id);
+    // The last one too, so that the barrier before publish() covers it.
+    if (digests_.size() == limits::list_digests_max || added_ == blocks_total_) put_rest();
+  }
+
+  void text_line(std::string_view text) {
+    buffer_ += text;
+    buffer_ += '\n';
+    flush_if(buffer_.size() >= write_buffer_bytes);
+  }
+
+  void put_rest() {
+    if (digests_.empty()) return;
+    auto const id = put_list(*lists_, digests_);
+    digests_.clear();
+    ++lists_written_;
+    text_line(list_name(id));
+  }
+
   void flush_if(bool wanted) {
     if (!wanted || buffer_.empty()) return;
     writing([&] { files_.append(path_, as_bytes(buffer_)); });
     buffer_.clear();
   }
 
+  void copy(std::string const& from, std::string const& to, std::uint64_t bytes_max) {
+    if (!files_.create_exclusive(to, {})) throw cannot_write(EEXIST, "create", to);
+    for (std::uint64_t offset = 0; offset < bytes_max;) {
+      auto const part = std::min<std::uint64_t>(bytes_max - offset, copy_bytes);
+      auto const bytes = files_.read(from, static_cast<std::size_t>(part), offset);
+      if (!bytes || bytes->empty()) break;
+      files_.append(to, *bytes);
+      offset += bytes->size();
+    }
+  }
+
+  // A copy of the first part rather than a cut: the file system of a store needs no other call for
+  // it, and 65 bytes a block are little beside reading the blocks again.
+  void rewind(block_count blocks) {
+    DISKDUMP_ASSERT(!published_ && !copied_ && !lists_ended_ && blocks <= added_);
+    if (blocks == added_ && comments_ == header_comments_) return;
+    flush_if(true);
+    std::uint64_t bytes = blocks.value * limits::manifest_bytes_per_block;
+    if (lists_ != nullptr) bytes = rewind_lists(blocks) * limits::manifest_bytes_per_list;
+    writing([&] {
+      auto const again = scratch_.next_path();
+      copy(path_, again, header_bytes_ + bytes);
+      (void)files_.remove(std::exchange(path_, again));
+    });
+    added_ = blocks;
+    comments_ = header_comments_;
+    // Only lines behind the last block were taken back; nobody adds it again.
+    if (added_ == blocks_total_) put_rest();
+  }
+
+  // How many lists stay; the digests behind them are in `digests_` again. REQUIRES: all lines are
+  // in the file.
+  std::uint64_t rewind_lists(block_count blocks) {
+    auto const stay = blocks.value / limits::list_digests_max;
+    auto const rest = static_cast<std::size_t>(blocks.value % limits::list_digests_max);
+    if (stay < lists_written_) digests_ = rest == 0 ? std::vector<block_id>() : list_at(stay);
+    DISKDUMP_ASSERT(digests_.size() >= rest);
+    digests_.resize(rest);
+    lists_written_ = stay;
+    return stay;
+  }
+
+  // What was put is read again: a rewind is rare, and may go back further than memory reaches.
+  std::vector<block_id> list_at(std::uint64_t number) {
+    constexpr auto name_bytes = limits::manifest_bytes_per_list - 1;
+    auto const name = writing([&] {
+      return files_.read(path_, name_bytes,
+                         header_bytes_ + number * limits::manifest_bytes_per_list);
+    });
+    auto const id = name ? list_of_name(as_text(*name)) : std::nullopt;
+    auto const frame = id ? lists_->get(*id) : std::nullopt;
+    if (!frame) {
+      throw error(store_errc::cannot_write, severity::permanent)
+          .path(path_)
+          .cause("a list that was written a moment ago is gone")
+          .remedy("dump it again");
+    }
+    return decode_list(*id, *frame);
+  }
+
+  void end_lists() {
+    DISKDUMP_ASSERT(!published_);
+    if (lists_ != nullptr) put_rest();
+    lists_ended_ = true;
+  }
+
+  void keep_interrupted() {
+    DISKDUMP_ASSERT(!published_ && digests_.empty());
+    flush_if(true);
+    writing([&] {
+      auto const folder = layout_.in(interrupted_folder);
+      auto const target = layout_.in(interrupted_file(name_));
+      files_.make_directories(folder);
+      files_.sync(sync_scope::file, path_);
+      while (!files_.rename_noreplace(path_, target)) (void)files_.remove(target);
+      files_.sync(sync_scope::directory, folder);
+    });
+    published_ = true;
+  }
+
   // A .blockstore on another file system than DIR is possible (a mount, a link). A rename does not
   // lead out of it, so the text is copied next to its final name first.
   void move_to_folder(std::string const& folder) {
     auto const copy = format("{}/.{}.tmp", folder, scratch_.unique_name());
-    if (!files_.create_exclusive(copy, {})) throw cannot_write(EEXIST, "create", copy);
-    auto const original = std::exchange(path_, copy);
-    for (std::uint64_t offset = 0;;) {
-      auto const bytes = files_.read(original, buffer_bytes, offset);
-      if (!bytes || bytes->empty()) break;
-      files_.append(copy, *bytes);
-      offset += bytes->size();
-    }
+    this->copy(path_, copy, std::numeric_limits<std::uint64_t>::max());
+    path_ = copy;
     copied_ = true;
   }
 
@@ -151,7 +265,7 @@ struct manifest_writer::state {
   }
 
   std::string publish(clock_source::wall date) {
-    DISKDUMP_ASSERT(!published_ && added_ == blocks_total_);
+    DISKDUMP_ASSERT(!published_ && added_ == blocks_total_ && digests_.empty());
     flush_if(true);
     return writing([&] {
       auto const folder = date_folder(date);
@@ -183,7 +297,13 @@ struct manifest_writer::state {
   std::string name_;
   block_count blocks_total_;
   block_count added_;
+  block_store* lists_;             // none: the manifest holds the digests itself
+  std::vector<block_id> digests_;  // that are in no list yet; fewer than one holds
+  std::uint64_t lists_written_ = 0;
+  bool lists_ended_ = false;
   std::size_t comments_ = 0;
+  std::size_t header_bytes_ = 0;
+  std::size_t header_comments_ = 0;
   std::unique_ptr<file_system> owned_files_;
   file_system& files_;
   store_layout layout_;
@@ -197,24 +317,32 @@ struct manifest_writer::state {
 manifest_writer::manifest_writer(std::string base, std::string name, manifest_header header,
                                  file_system* files) {
   check_manifest_name(name);
-  state_ = writing(
-      [&] { return std::make_unique<state>(std::move(base), std::move(name), header, files); });
+  state_ = writing([&] {
+    return std::make_unique<state>(std::move(base), std::move(name), header, nullptr, files);
+  });
+}
+
+manifest_writer::manifest_writer(std::string base, std::string name, manifest_header header,
+                                 block_store& store, file_system* files) {
+  check_manifest_name(name);
+  auto* const lists = keeps_lists(store) ? &store : nullptr;
+  state_ = writing([&] {
+    return std::make_unique<state>(std::move(base), std::move(name), header, lists, files);
+  });
 }
 
 manifest_writer::~manifest_writer() = default;
 
-void manifest_writer::add(block_id const& id) {
-  state_->buffer_ += id.hex();
-  state_->buffer_ += '\n';
-  ++state_->added_;
-  state_->flush_if(state_->buffer_.size() >= buffer_bytes);
-}
+void manifest_writer::add(block_id const& id) { state_->add(id); }
 
 void manifest_writer::comment(std::string_view key, std::string_view value) {
   state_->line(key, value);
-  state_->flush_if(state_->buffer_.size() >= buffer_bytes);
+  state_->flush_if(state_->buffer_.size() >= write_buffer_bytes);
 }
 
 std::string manifest_writer::publish(clock_source::wall date) { return state_->publish(date); }
+void manifest_writer::rewind(block_count blocks) { state_->rewind(blocks); }
+void manifest_writer::end_lists() { state_->end_lists(); }
+void manifest_writer::keep_interrupted() { state_->keep_interrupted(); }
 
 }  // namespace diskdump

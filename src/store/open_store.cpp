@@ -9,9 +9,10 @@
 #include "store/block_store.hpp"
 #include "store/config.hpp"
 #include "store/lock_file.hpp"
-#include "store/loose_parts.hpp"
 #include "store/loose_store.hpp"
+#include "store/pack_store.hpp"
 #include "store/store_error.hpp"
+#include "store/store_parts.hpp"
 
 namespace diskdump {
 
@@ -56,12 +57,12 @@ void say(log_sink* log, std::string_view line) {
   if (log != nullptr) log->info(line);
 }
 
-void make_scratch(loose_parts& parts) {
+void make_scratch(store_parts& parts) {
   if (parts.scratch) return;
   parts.scratch = std::make_unique<scratch_folder>(parts.blockstore, *parts.files, parts.layout);
 }
 
-store_config open_config(loose_parts& parts, store_open_options const& options) {
+store_config open_config(store_parts& parts, store_open_options const& options) {
   auto const shown = parts.blockstore + "/config.json";
   auto config = read_config(*parts.files, parts.layout, shown);
   if (config) return *config;
@@ -70,45 +71,60 @@ store_config open_config(loose_parts& parts, store_open_options const& options) 
   }
   make_scratch(parts);
   create_config(*parts.files, parts.layout, parts.scratch->next_path(),
-                {*options.create_block_bytes});
+                {*options.create_block_bytes, options.create_format});
   // Another process may have been faster; then its block size holds.
   config = read_config(*parts.files, parts.layout, shown);
   if (!config) throw not_a_store(parts.blockstore, "config.json was removed meanwhile");
   return *config;
 }
 
-void open_index(loose_parts& parts, store_open_options const& options) {
+void open_index(store_parts& parts, store_open_options const& options) {
   std::uint64_t rebuilt = 0;
-  auto const fill = [&](std::function<void(block_id const&, std::uint64_t)> const& row) {
+  auto const fill = [&](std::function<void(stored_block const&)> const& row) {
     if (!options.fill_absent_index) return;
-    walk_block_files(*parts.files, parts.layout, 0, block_folders, listing::sizes,
-                     [&](block_file const& file) {
-                       if (file.stored_bytes > 0) row(file.id, file.stored_bytes);
-                     });
+    parts.shelf->walk(row);
     // A row must never be there before its block is.
     if (parts.level == durability::barrier) {
       writing([&] { parts.files->sync(sync_scope::file_system, ""); });
     }
   };
+  auto const path = index_path(parts.blockstore, parts.format);
   parts.index = std::make_unique<store_index>(
-      index_options{parts.blockstore + "/blocks.db", options.read_only,
-                    options.level == durability::barrier, options.index_wait_max},
+      index_options{path, parts.format, options.read_only, options.level == durability::barrier,
+                    options.index_wait_max},
       fill, rebuilt);
+  parts.shelf->use(*parts.index);
   if (rebuilt > 0) {
     say(options.log,
-        format("{}/blocks.db was missing: built again from {} block files (diskdump verify checks "
-               "what is in them)",
-               parts.blockstore, rebuilt));
+        format("{} was missing: built again from {} blocks (diskdump verify checks what is in "
+               "them)",
+               path, rebuilt));
   }
+}
+
+std::unique_ptr<block_shelf> make_shelf(store_parts const& parts) {
+  if (parts.format == store_format::loose) return make_loose_shelf(*parts.files, parts.layout);
+  return make_pack_shelf(*parts.files, parts.layout, parts.blockstore, parts.level);
 }
 
 }  // namespace
 
-loose_parts open_loose(std::string const& base, store_open_options const& options) {
+void store_parts::check_writable() const {
+  if (!read_only) return;
+  throw error(store_errc::cannot_write, severity::permanent)
+      .path(blockstore)
+      .cause("the store was opened for reading only");
+}
+
+std::string index_path(std::string const& blockstore, store_format of) {
+  return blockstore + (of == store_format::loose ? "/blocks.db" : "/packs.db");
+}
+
+store_parts open_parts(std::string const& base, store_open_options const& options) {
   DISKDUMP_ASSERT(
       !options.create_block_bytes ||
       (*options.create_block_bytes >= 1 && *options.create_block_bytes <= limits::block_bytes_max));
-  loose_parts parts;
+  store_parts parts;
   parts.blockstore = base + "/.blockstore";
   find_folders(base, parts.blockstore, options.create_block_bytes && !options.read_only);
   if (options.files != nullptr) {
@@ -122,7 +138,10 @@ loose_parts open_loose(std::string const& base, store_open_options const& option
   parts.level = options.level;
   parts.read_only = options.read_only;
   auto const config = open_config(parts, options);
-  parts.properties = {"loose", config.block_bytes, options.level == durability::barrier, true};
+  parts.format = config.format;
+  parts.properties = {std::string(name_of(config.format)), config.block_bytes,
+                      options.level == durability::barrier, true};
+  parts.shelf = make_shelf(parts);
 
   if (options.read_only) {
     open_index(parts, options);
@@ -142,7 +161,9 @@ loose_parts open_loose(std::string const& base, store_open_options const& option
 
 std::unique_ptr<block_store> open_store(std::string const& base,
                                         store_open_options const& options) {
-  return std::make_unique<loose_store>(open_loose(base, options));
+  auto parts = open_parts(base, options);
+  if (parts.format == store_format::pack) return std::make_unique<pack_store>(std::move(parts));
+  return std::make_unique<loose_store>(std::move(parts));
 }
 
 }  // namespace diskdump

@@ -91,17 +91,18 @@ void plan_name(std::span<prune_candidate const> candidates, std::span<prune_verd
 std::vector<manifest_entry> readable(std::string const& base, std::vector<manifest_entry> entries,
                                      unsigned threads, work_monitor& monitor, prune_plan& plan) {
   std::vector<char> good(entries.size(), 0);
+  list_source const lists(base);
   std::mutex mutex;
   monitor.enter("reading manifests", entries.size());
   run_parallel(entries.size(), threads, [&](std::size_t i) {
     try {
-      manifest_reader reader(base + "/" + entries[i].path);
+      manifest_reader reader(base + "/" + entries[i].path, lists);
       while (!monitor.stop && reader.next()) {
       }
       good[i] = 1;
     } catch (error const& failure) {
       // Gone meanwhile: nothing to prune.
-      bool const gone = failure.code() == store_errc::no_such_manifest && failure.cause().empty();
+      bool const gone = is_gone(failure);
       std::lock_guard const lock(mutex);
       if (!gone) plan.damaged.push_back({entries[i].path, failure.what()});
     }

@@ -11,7 +11,7 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "store/block_check.hpp"
-#include "store/file_windows.hpp"
+#include "store/config.hpp"
 #include "store/lease.hpp"
 #include "store/lock_file.hpp"
 #include "store/run_parallel.hpp"
@@ -32,10 +32,13 @@ bool rename_unless_taken(std::string const& from, std::string const& to) {
   return true;
 }
 
-// Gets a blocks.db that cannot be used out of the way. A running dump may hold it open, and would
+// Gets an index that cannot be used out of the way. A running dump may hold it open, and would
 // write rows into a file that nobody reads.
 std::string move_index_away(std::string const& base) {
-  auto const path = base + "/.blockstore/blocks.db";
+  auto const blockstore = base + "/.blockstore";
+  auto const config = read_config(*make_posix_file_system(blockstore), store_layout(""),
+                                  blockstore + "/config.json");
+  auto const path = index_path(blockstore, config ? config->format : store_format::loose);
   auto const lock = lock_file::wait_for(base + "/.blockstore/open.lock");
   if (!held_leases(base).empty()) {
     throw error(store_errc::busy, severity::permanent)
@@ -55,7 +58,14 @@ std::string move_index_away(std::string const& base) {
   throw error(store_errc::cannot_write, severity::permanent)
       .path(path)
       .cause(format("there are {} damaged copies of it already", moved_copies_max))
-      .remedy("remove blocks.db.damaged-*");
+      .remedy("remove the files *.damaged-*");
+}
+
+// What names and sizes say.
+block_condition condition_by_size(upkeep_block const& block) {
+  using kind = block_condition::kind;
+  if (!block.has_file) return {kind::absent, "", 0, 0};
+  return {block.stored_bytes == 0 ? kind::empty : kind::good, "", block.stored_bytes, 0};
 }
 
 class reindexer {
@@ -77,14 +87,15 @@ class reindexer {
 
  private:
   void open(std::string const& base) {
-    parts_.emplace(open_loose(base, {.fill_absent_index = false, .log = options_.log}));
+    parts_.emplace(open_parts(base, {.fill_absent_index = false, .log = options_.log}));
   }
-  void look_at(upkeep_block const& block);
+  void run_over_all();
+  void look_at(upkeep_block const& block, block_condition const& condition);
   void settle();
 
   reindex_options const& options_;
   work_monitor& monitor_;
-  std::optional<loose_parts> parts_;
+  std::optional<store_parts> parts_;
   reindex_report report_;
 
   std::mutex mutex_;
@@ -97,43 +108,36 @@ class reindexer {
   std::atomic<std::uint64_t> corrected_{0};
 };
 
-void reindexer::look_at(upkeep_block const& block) {
+void reindexer::look_at(upkeep_block const& block, block_condition const& condition) {
   ++monitor_.done;
-  if (!block.has_file) {
-    if (!block.has_row) return;
+  if (condition.what == block_condition::kind::absent) {
+    // Just collected, unless a row says that it is there.
+    if (!block.has_row || block.has_file) return;
     std::lock_guard const lock(mutex_);
     gone_.push_back(block.id);
     return;
   }
-  auto stored_bytes = block.stored_bytes;
-  bool bad = false;
-  if (options_.quick) {
-    bad = stored_bytes == 0;
-  } else {
-    auto const condition = examine_block(*parts_->files, parts_->layout, block.id);
-    if (condition.what == block_condition::kind::absent) return;  // just collected
-    stored_bytes = condition.stored_bytes;
-    bad = condition.bad();
-  }
   ++files_;
-  stored_bytes_ += stored_bytes;
-  monitor_.bytes_done += stored_bytes;
-  if (bad) {
+  stored_bytes_ += condition.stored_bytes;
+  monitor_.bytes_done += condition.stored_bytes;
+  if (condition.bad()) {
     // Without a row it is what a dump left that was cut off: gc takes it.
     if (block.has_row && set_aside(*parts_, block.id)) ++set_aside_;
     return;
   }
-  if (block.condemned || (block.has_row && block.row_bytes == stored_bytes)) return;
+  if (block.condemned || (block.has_row && block.row_bytes == condition.stored_bytes)) return;
   ++(block.has_row ? corrected_ : added_);
   std::lock_guard const lock(mutex_);
-  whole_.push_back({block.id, stored_bytes});
+  whole_.push_back({block.id, condition.stored_bytes, block.place});
 }
 
 // A file without a row may belong to a running dump whose barrier has not come yet: it gets its row
 // only once it is durable.
 void reindexer::settle() {
-  auto const exists = [this](block_id const& id) {
-    return parts_->files->read(parts_->layout.block(id.hex()), 0).has_value();
+  auto const exists = [this](stored_block const& block) { return parts_->shelf->exists(block); };
+  auto const row_is_true = [this](block_id const& id) {
+    auto const row = parts_->index->rows_of(std::span(&id, 1), false).front();
+    return row && parts_->shelf->exists(*row);
   };
   if (!whole_.empty()) {
     writing([&] { parts_->files->sync(sync_scope::file_system, ""); });
@@ -147,10 +151,29 @@ void reindexer::settle() {
     }
   };
   in_steps(whole_, [&](auto step) { parts_->index->adopt(step, exists); });
-  in_steps(gone_,
-           [&](auto step) { report_.rows_removed += parts_->index->remove_unless(step, exists); });
+  in_steps(gone_, [&](auto step) {
+    report_.rows_removed += parts_->index->remove_unless(step, row_is_true);
+  });
   whole_.clear();
   gone_.clear();
+}
+
+void reindexer::run_over_all() {
+  upkeep_request request;
+  request.detail = options_.quick ? listing::sizes : listing::names;
+  parts_->shelf->for_each_window(
+      request, options_.threads, monitor_, [this](std::vector<upkeep_block>& window) {
+        if (options_.quick) {
+          run_parallel(window.size(), options_.threads, [&](std::size_t i) {
+            if (!monitor_.stop) look_at(window[i], condition_by_size(window[i]));
+          });
+        } else {
+          examine_window(
+              *parts_->shelf, window, options_.threads, monitor_,
+              [this](auto const& block, auto const& condition) { look_at(block, condition); });
+        }
+        settle();
+      });
 }
 
 reindex_report reindexer::run() {
@@ -158,14 +181,13 @@ reindex_report reindexer::run() {
   report_.rows_before = before.blocks;
   monitor_.enter(options_.quick ? "looking at block files" : "reading blocks", before.blocks,
                  options_.quick ? 0 : before.stored_bytes);
-  auto const detail = options_.quick ? listing::sizes : listing::names;
-  for_each_window(*parts_, 0, block_folders, detail, options_.threads, monitor_,
-                  [this](std::vector<upkeep_block>& window) {
-                    run_parallel(window.size(), options_.threads, [&](std::size_t i) {
-                      if (!monitor_.stop) look_at(window[i]);
-                    });
-                    settle();
-                  });
+  run_over_all();
+  // A block whose row went may stand somewhere else as well, where it was passed over.
+  if (parts_->format == store_format::pack && set_aside_ + report_.rows_removed > 0) {
+    files_ = 0;
+    stored_bytes_ = 0;
+    run_over_all();
+  }
   report_.files = files_;
   report_.stored_bytes = stored_bytes_;
   report_.rows_added = added_;

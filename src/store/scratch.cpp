@@ -43,6 +43,12 @@ std::string scratch_folder::next_path() {
   return format("{}/{}", folder_, next_.fetch_add(1, std::memory_order_relaxed));
 }
 
+bool scratch_owner_lives(std::string const& blockstore, std::string const& name) {
+  auto const path = blockstore + "/tmp/" + name + std::string(lock_suffix);
+  if (lock_file::take_stale(path)) return false;
+  return ::access(path.c_str(), F_OK) == 0 || errno != ENOENT;
+}
+
 std::size_t clean_scratch(std::string const& blockstore, file_system& files,
                           store_layout const& layout) {
   std::size_t removed = 0;
@@ -60,9 +66,7 @@ std::size_t clean_scratch(std::string const& blockstore, file_system& files,
         }
         continue;
       }
-      auto const lock_path = at + std::string(lock_suffix);
-      auto const owned = lock_file::take_stale(lock_path);
-      if (!owned && (::access(lock_path.c_str(), F_OK) == 0 || errno != ENOENT)) continue;
+      if (scratch_owner_lives(blockstore, entry.name)) continue;
       remove_folder(files, inside);
       ++removed;
     }

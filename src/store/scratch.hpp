@@ -35,6 +35,9 @@ class scratch_folder {
   std::atomic<std::uint64_t> next_{0};
 };
 
+// Whether the owner of the folder of this name may still be alive.
+[[nodiscard]] bool scratch_owner_lives(std::string const& blockstore, std::string const& name);
+
 // Removes what dead owners left behind. Failures are passed over: it is tried again at the next
 // open. Returns how many folders went.
 std::size_t clean_scratch(std::string const& blockstore, file_system& files,

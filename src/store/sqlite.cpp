@@ -92,6 +92,11 @@ void sqlite_statement::bind(int at, std::string_view text) {
                                          static_cast<int>(text.size()), SQLITE_STATIC));
 }
 
+void sqlite_statement::bind(int at, byte_view blob) {
+  connection_->check(::sqlite3_bind_blob(handle_.get(), at, blob.data(),
+                                         static_cast<int>(blob.size()), SQLITE_STATIC));
+}
+
 void sqlite_statement::bind(int at, std::int64_t number) {
   connection_->check(::sqlite3_bind_int64(handle_.get(), at, number));
 }
@@ -108,6 +113,13 @@ std::string_view sqlite_statement::text(int column) const noexcept {
   auto const* const bytes = ::sqlite3_column_text(handle_.get(), column);
   if (bytes == nullptr) return {};
   return {reinterpret_cast<char const*>(bytes),
+          static_cast<std::size_t>(::sqlite3_column_bytes(handle_.get(), column))};
+}
+
+byte_view sqlite_statement::blob(int column) const noexcept {
+  auto const* const bytes = ::sqlite3_column_blob(handle_.get(), column);
+  if (bytes == nullptr) return {};
+  return {static_cast<std::byte const*>(bytes),
           static_cast<std::size_t>(::sqlite3_column_bytes(handle_.get(), column))};
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/bytes.hpp"
 #include "store/block_store.hpp"
 
 namespace diskdump {
@@ -51,8 +52,10 @@ class sqlite_statement {
  public:
   sqlite_statement(sqlite_connection const& connection, std::string_view sql);
 
-  // REQUIRES: `text` lives until the next step() has returned false or reset() was called.
+  // REQUIRES: `text` and `blob` live until the next step() has returned false or reset() was
+  // called.
   void bind(int at, std::string_view text);
+  void bind(int at, byte_view blob);
   void bind(int at, std::int64_t number);
   // True while there is a row; false at the end, and then it is reset.
   bool step();
@@ -60,7 +63,9 @@ class sqlite_statement {
   [[nodiscard]] std::int64_t number(int column) const noexcept {
     return ::sqlite3_column_int64(handle_.get(), column);
   }
+  // Valid until the next step() or reset().
   [[nodiscard]] std::string_view text(int column) const noexcept;
+  [[nodiscard]] byte_view blob(int column) const noexcept;
 
  private:
   struct finalizer {

@@ -36,4 +36,15 @@ std::string_view sentence(store_errc e) noexcept {
   return "unknown store error";
 }
 
+std::string_view name_of(store_format which) noexcept {
+  return which == store_format::loose ? "loose" : "pack";
+}
+
+std::optional<store_format> store_format_of(std::string_view name) noexcept {
+  for (auto const which : {store_format::loose, store_format::pack}) {
+    if (name == name_of(which)) return which;
+  }
+  return std::nullopt;
+}
+
 }  // namespace diskdump

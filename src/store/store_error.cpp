@@ -20,4 +20,14 @@ error cannot_write(int errno_value, std::string_view what, std::string_view path
   return as_cannot_write(disk_error(errno_value, io_direction::write, what, path));
 }
 
+error as_store_error(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (error const& known) {
+    return known;
+  } catch (...) {
+    return error(store_errc::cannot_write, severity::permanent).cause(describe(failure));
+  }
+}
+
 }  // namespace diskdump

@@ -1,6 +1,7 @@
 // Turns failures of the file system into the store's own errors. Internal to src/store.
 #pragma once
 
+#include <exception>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,9 @@ namespace diskdump {
 
 // For a failed system call of our own on `path`.
 [[nodiscard]] error cannot_write(int errno_value, std::string_view what, std::string_view path);
+
+// What was thrown as an error of the store's; anything else as cannot_write.
+[[nodiscard]] error as_store_error(std::exception_ptr failure);
 
 // Runs `write`; an io error that it throws comes out as cannot_write, a store error as it is.
 template <class Write>

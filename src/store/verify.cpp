@@ -25,7 +25,8 @@ verify_run::verify_run(std::string const& base, verify_options const& options,
     : base_(base),
       options_(options),
       monitor_(monitor),
-      parts_(open_loose(base, {.read_only = !options.repair, .log = options.log})) {
+      parts_(open_parts(base, {.read_only = !options.repair, .log = options.log})),
+      lists_(base) {
   DISKDUMP_ASSERT(!options.manifest || !options.sample_percent);
 }
 
@@ -60,8 +61,19 @@ void verify_run::remember_position() const {
 
 void verify_run::read_wanted() {
   if (!options_.manifest) return;
-  manifest_reader reader(*options_.manifest);
-  while (auto const id = reader.next()) (void)marks_.add(*id, wanted);
+  manifest_reader reader(*options_.manifest, lists_);
+  if (!reader.has_lists()) {
+    while (auto const id = reader.next()) (void)marks_.add(*id, wanted);
+  }
+  while (auto const list = reader.next_list()) {
+    (void)marks_.add(list->id, wanted);
+    try {
+      for (auto const& id : reader.read_list()) (void)marks_.add(id, wanted);
+    } catch (error const& failure) {
+      // Phase 2 says what this list hits.
+      if (failure.kind() != severity::corruption) throw;
+    }
+  }
 }
 
 // Whether this run judges the block.
@@ -73,14 +85,15 @@ bool verify_run::is_ours(block_id const& id, std::uint8_t bits) const noexcept {
 
 // ---- Damage -------------------------------------------------------------------------------------
 
-void verify_run::report_damage(block_id const& id, block_condition const& condition) {
+void verify_run::report_damage(stored_block const& block, block_condition const& condition) {
+  auto const& id = block.id;
   if ((marks_.add(id, reported) & reported) != 0) return;  // another thread, another manifest
   using from = block_condition::kind;
   using to = block_damage::kind;
   block_damage damage{.id = id,
                       .what = to::damaged,
                       .detail = condition.detail,
-                      .path = ".blockstore/" + store_layout("").block(id.hex()),
+                      .path = parts_.shelf->shown(block),
                       .quarantined = {}};
   switch (condition.what) {
     case from::truncated:
@@ -94,7 +107,7 @@ void verify_run::report_damage(block_id const& id, block_condition const& condit
       break;
     case from::absent:
       damage.what = to::missing;
-      damage.detail = "there is no such file";
+      if (damage.detail.empty()) damage.detail = "there is no such file";
       break;
     case from::good:
     case from::damaged:

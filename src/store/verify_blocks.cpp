@@ -1,4 +1,4 @@
-// verify, phase 1: takes windows of block files in the order of the disk; gives marks (whole, bad)
+// verify, phase 1: takes windows of blocks in the order of the disk; gives marks (whole, bad)
 // and damages.
 #include <algorithm>
 
@@ -17,32 +17,35 @@ void verify_run::check_blocks() {
                  options_.manifest ? 0 : scaled(known.stored_bytes));
 
   std::vector<bool> wanted_folders;
-  folder_filter filter;
+  upkeep_request request;
+  request.without_row = false;
+  request.rows = known.blocks;
   if (options_.manifest) {
     wanted_folders.resize(block_folders);
     marks_.for_each(
         [&](block_id const& id, std::uint8_t) { wanted_folders[folder_of(id)] = true; });
-    filter = [&](unsigned folder) { return wanted_folders[folder]; };
+    request.wanted = [&](unsigned folder) { return wanted_folders[folder]; };
   }
   auto const take = [this](std::vector<upkeep_block>& window) {
     if (options_.manifest) {
       std::erase_if(window, [this](upkeep_block const& b) { return !marks_.contains(b.id); });
     }
-    run_parallel(window.size(), options_.threads, [&](std::size_t i) {
-      if (!monitor_.stop) check_block(window[i]);
-    });
+    examine_window(
+        *parts_.shelf, window, options_.threads, monitor_,
+        [this](auto const& block, auto const& condition) { check_block(block, condition); });
   };
   auto const end = first_folder_ + folders_;
-  for_each_window(parts_, first_folder_, std::min(end, block_folders), listing::names,
-                  options_.threads, monitor_, take, filter);
+  request.first_folder = first_folder_;
+  request.last_folder = std::min(end, block_folders);
+  parts_.shelf->for_each_window(request, options_.threads, monitor_, take);
   if (end > block_folders) {
-    for_each_window(parts_, 0, end - block_folders, listing::names, options_.threads, monitor_,
-                    take, filter);
+    request.first_folder = 0;
+    request.last_folder = end - block_folders;
+    parts_.shelf->for_each_window(request, options_.threads, monitor_, take);
   }
 }
 
-void verify_run::check_block(upkeep_block const& block) {
-  auto const condition = examine_block(*parts_.files, parts_.layout, block.id);
+void verify_run::check_block(upkeep_block const& block, block_condition const& condition) {
   if (condition.what == block_condition::kind::absent) {
     found_missing(block);
     return;
@@ -59,7 +62,7 @@ void verify_run::check_block(upkeep_block const& block) {
   }
   (void)marks_.add(block.id, bad);
   if (block.has_row) {
-    report_damage(block.id, condition);
+    report_damage(block.as_stored(), condition);
   } else {
     ++bad_without_row_;  // damage only if a manifest names it
   }
@@ -69,7 +72,7 @@ void verify_run::check_block(upkeep_block const& block) {
 void verify_run::found_missing(upkeep_block const& block) {
   if (!block.has_row || !parts_.index->contains(block.id)) return;
   (void)marks_.add(block.id, bad);
-  report_damage(block.id, {block_condition::kind::absent, "", 0, 0});
+  report_damage(block.as_stored(), {block_condition::kind::absent, "", 0, 0});
 }
 
 }  // namespace diskdump

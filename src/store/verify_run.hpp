@@ -8,9 +8,8 @@
 
 #include "store/block_check.hpp"
 #include "store/block_marks.hpp"
-#include "store/file_windows.hpp"
-#include "store/loose_parts.hpp"
 #include "store/manifest.hpp"
+#include "store/store_parts.hpp"
 #include "store/verify.hpp"
 
 namespace diskdump {
@@ -25,8 +24,9 @@ class verify_run {
   // What is known of a block, as bits.
   static constexpr std::uint8_t whole = 1;
   static constexpr std::uint8_t bad = 2;
-  static constexpr std::uint8_t reported = 4;  // it is one of the damages
-  static constexpr std::uint8_t wanted = 8;    // --manifest names it
+  static constexpr std::uint8_t reported = 4;    // it is one of the damages
+  static constexpr std::uint8_t wanted = 8;      // --manifest names it
+  static constexpr std::uint8_t all_there = 16;  // a full list, and all that it names is there
 
   // Phase 0: which part of the digests this run is about.
   void choose_part();
@@ -35,25 +35,37 @@ class verify_run {
 
   // Phase 1 (verify_blocks.cpp): every block by itself.
   void check_blocks();
-  void check_block(upkeep_block const& block);
+  void check_block(upkeep_block const& block, block_condition const& condition);
   void found_missing(upkeep_block const& block);
 
   // Phase 2 (verify_manifests.cpp): what the manifests name against what is there.
   void check_manifests();
   void check_manifest(std::string const& path);
+  // False where some of these blocks, which follow each other in the image, are damaged or missing.
+  bool check_run(std::string const& manifest, std::span<block_id const> ids,
+                 std::string const& shown, block_geometry const& geometry, block_index first);
+  void check_lists(manifest_reader& reader, std::string const& shown);
+  // A list's digests; nothing where it is damaged or missing, which is reported.
+  [[nodiscard]] std::optional<std::span<block_id const>> read_list(manifest_reader& reader,
+                                                                   named_list const& list,
+                                                                   std::string const& shown);
+  // False for a block that is damaged or missing, which is reported as so many bytes of the image.
+  bool check_named(std::string const& manifest, block_id const& id, std::string const& shown,
+                   std::uint64_t offset_bytes, std::uint64_t length_bytes);
   [[nodiscard]] bool lacks(std::string const& manifest, block_id const& id);
   void add_range(std::string const& manifest, block_id const& id, std::uint64_t offset_bytes,
                  std::uint64_t length_bytes);
 
   // A bad or missing block that something relies on: into the report, and out of the way.
-  void report_damage(block_id const& id, block_condition const& condition);
+  void report_damage(stored_block const& block, block_condition const& condition);
   void remember_position() const;
   void finish();
 
   std::string const& base_;
   verify_options const& options_;
   work_monitor& monitor_;
-  loose_parts parts_;
+  store_parts parts_;
+  list_source lists_;
   block_marks marks_;
   unsigned first_folder_ = 0;
   unsigned folders_ = block_folders;  // from there, going round at the end

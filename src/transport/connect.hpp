@@ -2,6 +2,7 @@
 // host keys and authentication. Called on the event loop's thread; resumes there.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "async/offload.hpp"
 #include "async/timer.hpp"
 #include "base/error.hpp"
+#include "base/limits.hpp"
 #include "base/log.hpp"
 #include "transport/stream.hpp"
 
@@ -29,6 +31,7 @@ enum class transport_errc {
   agent_did_not_start,  // sudo refused, or the program ended before HELLO
   transfer_failed,      // the upload did not arrive whole
   ssh_not_found,        // no `ssh` program for the openssh transport
+  sudo_refused,         // sudo did not take the password that was given
   bad_configuration,    // ssh_config, identity file or option that cannot be used
 };
 [[nodiscard]] std::string_view sentence(transport_errc e) noexcept;
@@ -60,6 +63,10 @@ class secret_prompt {
 class terminal_prompt final : public secret_prompt {
  public:
   [[nodiscard]] std::optional<std::string> ask(std::string_view question) override;
+
+  // Gives the terminal its echo back while a question is being asked; for a process that ends
+  // without unwinding. Any thread.
+  static void restore_echo() noexcept;
 };
 
 // What a connection works with; all outlive it.
@@ -70,6 +77,8 @@ struct connect_context {
   timer_source& timers;
   log_sink& log;
   secret_prompt& prompt;
+  // How often an idle connection by libssh2 is asked for a sign of life.
+  std::chrono::milliseconds alive_interval = limits::alive_interval;
 };
 
 // Completes with an authenticated connection. Throws `error` with the host, cause and remedy:

@@ -1,14 +1,10 @@
 #include "transport/deploy.hpp"
 
-#include <sys/random.h>
-
-#include <array>
-
-#include "async/scope.hpp"
 #include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "transport/connect.hpp"
+#include "transport/converse.hpp"
 #include "transport/deploy_script.hpp"
 #include "transport/replayed_stream.hpp"
 
@@ -16,66 +12,28 @@ namespace diskdump {
 
 namespace {
 
-std::string random_hex() {
-  std::array<std::byte, 8> bytes{};
-  auto const n = ::getrandom(bytes.data(), bytes.size(), 0);
-  DISKDUMP_ASSERT(n == static_cast<ssize_t>(bytes.size()));
-  std::string text;
-  for (auto const b : bytes) text += format("{:02x}", std::to_integer<unsigned>(b));
-  return text;
-}
-
 // What a program that ended too early left behind, as an error that says what to do.
-error did_not_start(exit_report const& report, std::string_view noise, bool sudo) {
-  error e(transport_errc::agent_did_not_start, severity::permanent);
+error did_not_start(exit_report const& report, std::string_view noise, agent_launch const& launch) {
+  // What was killed, or ended without an exit status, may have lost its connection or its machine.
+  auto const kind = report.signal || !report.status ? severity::transient : severity::permanent;
+  error e(transport_errc::agent_did_not_start, kind);
   std::string cause;
   if (report.signal) cause = format("killed by signal {}", *report.signal);
   if (report.status && *report.status != 0) cause = format("exit status {}", *report.status);
-  auto const said = printable(report.stderr_tail);
+  auto const said = printable(without_sudo_prompts(report.stderr_tail, launch.nonce_hex));
   if (!said.empty()) cause += (cause.empty() ? "" : ": ") + said;
   if (!noise.empty()) cause += format("{}stdout: {}", cause.empty() ? "" : "; ", noise);
   if (cause.empty()) cause = "it ended without a word";
   e.cause(cause);
-  if (sudo && said.find("sudo") != std::string::npos) {
+  if (launch.sudo && launch.password == nullptr && said.find("sudo") != std::string::npos) {
     e.remedy(
-        "allow it without a password (NOPASSWD in sudoers), log in as root, or leave --sudo out");
+        "give --ask-sudo-password, allow it without one (NOPASSWD in sudoers), or leave --sudo "
+        "out");
   } else if (said.find("command not found") != std::string::npos ||
              said.find("not found") != std::string::npos) {
     e.remedy("the login must allow to run sh");
   }
   return e;
-}
-
-// Gives a program its stdin. One that ends without reading it all is no lost connection: what it
-// says, or its end, tells why.
-task<> feed(stream& to, byte_view input, bool whole) {
-  try {
-    co_await to.write(input);
-    if (whole) co_await to.write_eof();
-  } catch (error const& e) {
-    if (!(e.code() == transport_errc::connection_lost)) throw;
-  }
-}
-
-// Completes when the report is whole (`reported`), or at the end of stdout.
-task<> read_report(stream& from, report_parser& parser, bool& reported) {
-  byte_vector buffer(limits::launch_report_bytes_max);
-  while (!reported) {
-    auto const n = co_await from.read(byte_span(buffer));
-    if (n == 0) co_return;
-    reported = parser.feed(byte_view(buffer).first(n));
-  }
-}
-
-// Both at the same time. Completes when all is written that the program takes, and its report is
-// read; false where stdout ended before the report did.
-task<bool> converse(stream& with, byte_view input, bool whole, report_parser& parser) {
-  bool reported = false;
-  co_await with_scope([&](scope& both) {
-    if (!input.empty()) both.spawn(feed(with, input, whole));
-    both.spawn(read_report(with, parser, reported));
-  });
-  co_return reported;
 }
 
 // One command of the deployment and its report; the stream goes on behind it where it runs an
@@ -101,6 +59,10 @@ class deployment {
                     uploaded_agent const& as);
   task<launched_agent> python();
   task<launched_agent> started(exchange e, bool is_python, bool uploaded);
+  [[nodiscard]] sudo_use sudo() const noexcept {
+    if (!launch_.sudo) return sudo_use::none;
+    return launch_.password != nullptr ? sudo_use::with_password : sudo_use::without_password;
+  }
 
   remote_host& host_;
   agent_images images_;
@@ -119,7 +81,7 @@ task<exchange> deployment::ask(std::string command, byte_view input, std::size_t
   bool const reported = co_await converse(*e.io, input, false, parser);
   if (!reported) {
     auto const report = co_await e.io->close();
-    throw did_not_start(report, parser.noise(), launch_.sudo);
+    throw did_not_start(report, parser.noise(), launch_);
   }
   e.report = parser.report();
   e.rest.assign(parser.rest().begin(), parser.rest().end());
@@ -128,13 +90,19 @@ task<exchange> deployment::ask(std::string command, byte_view input, std::size_t
 
 // The agent has begun when its first bytes are here; sudo, for one, may still have refused.
 task<launched_agent> deployment::started(exchange e, bool is_python, bool uploaded) {
+  if (sudo() == sudo_use::with_password) {
+    // Not before it has said that it goes on with sudo: no other program is to read this.
+    auto input = launch_.password->input(launch_.nonce_hex);
+    if (is_python) input += images_.fallback_script;
+    co_await feed(*e.io, as_bytes(input), false);
+  }
   if (e.rest.empty()) {
     e.rest.resize(limits::launch_report_bytes_max);
     e.rest.resize(co_await e.io->read(byte_span(e.rest)));
   }
   if (e.rest.empty()) {
     auto const report = co_await e.io->close();
-    throw did_not_start(report, "", launch_.sudo);
+    throw did_not_start(report, "", launch_);
   }
   launched_agent agent;
   agent.io = std::make_unique<replayed_stream>(std::move(e.io), std::move(e.rest));
@@ -166,9 +134,8 @@ task<bool> deployment::upload(agent_binary const& binary, usable_directory const
 }
 
 task<std::optional<launched_agent>> deployment::try_binary(agent_binary const& binary) {
-  auto e =
-      co_await ask(launch_command(binary.digest, launch_.nonce_hex, launch_.sudo, std::nullopt), {},
-                   launch_.window_bytes);
+  auto e = co_await ask(launch_command(binary.digest, launch_.nonce_hex, sudo(), std::nullopt), {},
+                        launch_.window_bytes);
   if (e.report.running) co_return co_await started(std::move(e), false, false);
   co_await e.io->close();
   machine_ = e.report.machine;
@@ -179,8 +146,8 @@ task<std::optional<launched_agent>> deployment::try_binary(agent_binary const& b
   for (auto const& where : e.report.usable) {
     uploaded_agent const as{where.number, random_hex(), binary.content.size()};
     if (!co_await upload(binary, where, as)) continue;
-    auto again = co_await ask(launch_command(binary.digest, launch_.nonce_hex, launch_.sudo, as),
-                              {}, launch_.window_bytes);
+    auto again = co_await ask(launch_command(binary.digest, launch_.nonce_hex, sudo(), as), {},
+                              launch_.window_bytes);
     if (again.report.running) co_return co_await started(std::move(again), false, true);
     co_await again.io->close();
     for (auto const& reason : again.report.refused) {
@@ -200,8 +167,10 @@ task<std::optional<launched_agent>> deployment::native() {
 
 task<launched_agent> deployment::python() {
   auto const script = images_.fallback_script;
-  auto e = co_await ask(python_command(launch_.nonce_hex, launch_.sudo, script.size()),
-                        as_bytes(script), launch_.window_bytes);
+  // With a password the program text comes behind that.
+  bool const later = sudo() == sudo_use::with_password;
+  auto e = co_await ask(python_command(launch_.nonce_hex, sudo(), script.size()),
+                        as_bytes(later ? std::string_view() : script), launch_.window_bytes);
   if (!e.report.running) {
     co_await e.io->close();
     throw error(transport_errc::no_place_for_agent, severity::permanent)
@@ -212,6 +181,9 @@ task<launched_agent> deployment::python() {
 }
 
 task<launched_agent> deployment::run() {
+  if (sudo() == sudo_use::with_password) {
+    co_await launch_.password->verify(host_, launch_.machine);
+  }
   if (launch_.agent != agent_choice::python) {
     auto agent = co_await native();
     if (agent) co_return std::move(*agent);

@@ -13,6 +13,7 @@
 #include "base/log.hpp"
 #include "codec/block_id.hpp"
 #include "transport/stream.hpp"
+#include "transport/sudo.hpp"
 
 namespace diskdump {
 
@@ -31,8 +32,10 @@ enum class agent_choice : std::uint8_t { automatic, native, python };
 
 struct agent_launch {
   agent_choice agent = agent_choice::automatic;
-  bool sudo = false;      // `sudo -n`
-  std::string nonce_hex;  // the agent's only argument after "serve"
+  bool sudo = false;                  // `sudo -n`, or with the password:
+  sudo_password* password = nullptr;  // outlives the launch
+  std::string machine{};              // the login there: see sudo_password::verify()
+  std::string nonce_hex;              // the agent's only argument after "serve"
   std::size_t window_bytes = 0;
 };
 
@@ -44,7 +47,8 @@ struct launched_agent {
 };
 
 // Completes with the started agent's stdin and stdout. Throws no_place_for_agent,
-// agent_did_not_start, transfer_failed, with what the target said. `host` outlives the stream.
+// agent_did_not_start, transfer_failed, sudo_refused, with what the target said. `host` outlives
+// the stream.
 [[nodiscard]] task<launched_agent> launch_agent(remote_host& host, agent_images images,
                                                 agent_launch launch, log_sink& log);
 

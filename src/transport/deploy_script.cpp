@@ -50,6 +50,24 @@ std::string wrap(std::string script, std::string_view nonce_hex) {
   return "exec sh -c '" + script + "'";
 }
 
+// Ends the script by running this command, as root where that is asked for. See sudo.hpp for the
+// loop in front of one that gets a password. A dollar of the inner shell is a variable of the outer
+// one, since within double quotes there is no other way to write it here; without IFS and globbing
+// the words of the command stay as they are, unquoted.
+std::string as_root(sudo_use sudo, std::string const& command) {
+  switch (sudo) {
+    case sudo_use::none:
+      break;
+    case sudo_use::without_password:
+      return "exec sudo -n -- " + command;
+    case sudo_use::with_password:
+      return "q=$; exec sudo -S -p MARK-ask -- sh -c \"set -f; IFS=; while read -r l; do "
+             "case ${q}l in MARK-go) exec ${q}@;; esac; done; exit 1\" sh " +
+             command;
+  }
+  return "exec " + command;
+}
+
 // The uploaded file proves itself: it must run here (noexec mounts and other machines' formats show
 // now) and print the digest of its own content.
 std::string install(uploaded_agent const& uploaded) {
@@ -68,7 +86,7 @@ std::string install(uploaded_agent const& uploaded) {
 
 std::string report_mark(std::string_view nonce_hex) { return format("diskdump-{}", nonce_hex); }
 
-std::string launch_command(block_id const& digest, std::string_view nonce_hex, bool sudo,
+std::string launch_command(block_id const& digest, std::string_view nonce_hex, sudo_use sudo,
                            std::optional<uploaded_agent> const& uploaded) {
   std::string script(each_directory);
   script += check_directory;
@@ -76,10 +94,10 @@ std::string launch_command(block_id const& digest, std::string_view nonce_hex, b
   script +=
       "f=\"$d/DIGEST/agent\"; if [ -f \"$f\" ]; then if [ \"$(\"$f\" probe 2>/dev/null)\" = DIGEST "
       "]; "
-      "then echo \"MARK:run:$f\"; exec ";
-  if (sudo) script += "sudo -n -- ";
+      "then echo \"MARK:run:$f\"; ";
+  script += as_root(sudo, "\"$f\" serve NONCE");
   script +=
-      "\"$f\" serve NONCE; fi; rm -f \"$f\"; fi; "
+      "; fi; rm -f \"$f\"; fi; "
       "find \"$d\" -name \"*.tmp\" -mtime +1 -exec rm -f {} + 2>/dev/null; "
       "echo \"MARK:dir:$i:$d\"; done; "
       "if command -v python3 >/dev/null 2>&1; then p=1; else p=0; fi; "
@@ -99,14 +117,22 @@ std::string receive_command(std::string_view nonce_hex, uploaded_agent const& up
   return wrap(std::move(script), nonce_hex);
 }
 
-std::string python_command(std::string_view nonce_hex, bool sudo, std::size_t script_bytes) {
+std::string sudo_check_command(std::string_view nonce_hex) {
+  return wrap("exec sudo -k -S -p MARK-ask -- sh -c \"echo MARK:got\"", nonce_hex);
+}
+
+std::string script_command(std::string_view nonce_hex, sudo_use sudo) {
+  return wrap(as_root(sudo, "sh -s"), nonce_hex);
+}
+
+std::string python_command(std::string_view nonce_hex, sudo_use sudo, std::size_t script_bytes) {
   std::string script =
-      "if command -v python3 >/dev/null 2>&1; then echo \"MARK:run:python3 on stdin\"; exec ";
-  if (sudo) script += "sudo -n -- ";
+      "if command -v python3 >/dev/null 2>&1; then echo \"MARK:run:python3 on stdin\"; ";
   // The program text comes first on stdin; it finds the frames behind it in the same buffer.
-  script +=
-      format("python3 -u -c \"import sys;exec(sys.stdin.buffer.read({}))\" NONCE; ", script_bytes);
-  script += "else echo \"MARK:end:0:$(uname -m)\"; fi";
+  script += as_root(
+      sudo,
+      format("python3 -u -c \"import sys;exec(sys.stdin.buffer.read({}))\" NONCE", script_bytes));
+  script += "; else echo \"MARK:end:0:$(uname -m)\"; fi";
   return wrap(std::move(script), nonce_hex);
 }
 

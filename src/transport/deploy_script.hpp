@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "codec/block_id.hpp"
+#include "transport/sudo.hpp"
 
 namespace diskdump {
 
@@ -26,15 +27,23 @@ struct uploaded_agent {
 // Installs `uploaded` if given, then starts the agent with this digest from the first directory
 // that has it and may execute; else reports which directories could be used.
 [[nodiscard]] std::string launch_command(block_id const& digest, std::string_view nonce_hex,
-                                         bool sudo, std::optional<uploaded_agent> const& uploaded);
+                                         sudo_use sudo,
+                                         std::optional<uploaded_agent> const& uploaded);
 
 // Writes stdin to the new file <random_hex>.tmp in a directory, for hosts without file transfer.
 [[nodiscard]] std::string receive_command(std::string_view nonce_hex,
                                           uploaded_agent const& uploaded);
 
 // Starts Python, which reads `script_bytes` of program text from stdin and runs it.
-[[nodiscard]] std::string python_command(std::string_view nonce_hex, bool sudo,
+[[nodiscard]] std::string python_command(std::string_view nonce_hex, sudo_use sudo,
                                          std::size_t script_bytes);
+
+// Becomes root and reports `received`, with sudo's password as the only line of stdin. What sudo
+// remembers does not count.
+[[nodiscard]] std::string sudo_check_command(std::string_view nonce_hex);
+
+// Runs the script that comes over stdin with `sh`.
+[[nodiscard]] std::string script_command(std::string_view nonce_hex, sudo_use sudo);
 
 // What the commands print: lines that begin with this, after whatever the login scripts print.
 [[nodiscard]] std::string report_mark(std::string_view nonce_hex);

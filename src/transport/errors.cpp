@@ -28,6 +28,8 @@ std::string_view sentence(transport_errc e) noexcept {
       return "the file did not arrive whole";
     case transport_errc::ssh_not_found:
       return "there is no `ssh` program on this machine";
+    case transport_errc::sudo_refused:
+      return "sudo does not take the password";
     case transport_errc::bad_configuration:
       return "the SSH configuration cannot be used";
   }

@@ -50,14 +50,13 @@ std::string random_hex() {
 
 // What all of our calls of ssh have in common, behind the control socket's options.
 void add_common(std::vector<std::string>& argv, ssh_options const& options) {
-  constexpr int probes = 3;
-  auto const interval = limits::silence_timeout_max.count() / (probes + 1);
   for (auto const& setting :
        {std::string("ControlPersist=no"), std::string("ClearAllForwardings=yes"),
         std::string("RemoteCommand=none"), std::string("RequestTTY=no"),
         std::string("PermitLocalCommand=no"), std::string("ForkAfterAuthentication=no"),
-        std::string("StdinNull=no"), format("ServerAliveInterval={}", interval),
-        format("ServerAliveCountMax={}", probes),
+        std::string("StdinNull=no"),
+        format("ServerAliveInterval={}", limits::alive_interval.count()),
+        format("ServerAliveCountMax={}", limits::alive_probes_max),
         format("StrictHostKeyChecking={}", options.accept_new_host_keys ? "accept-new" : "yes")}) {
     argv.emplace_back("-o");
     argv.push_back(setting);

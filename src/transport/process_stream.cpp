@@ -109,8 +109,8 @@ task<> discard(asio::posix::stream_descriptor& from) {
   byte_vector chunk(limits::stream_read_bytes);
   for (;;) {
     asio::error_code failed;
-    auto const n = co_await from.async_read_some(asio::buffer(chunk),
-                                                 asio::redirect_error(asio::use_awaitable, failed));
+    co_await from.async_read_some(asio::buffer(chunk),
+                                  asio::redirect_error(asio::use_awaitable, failed));
     if (failed == asio::error::operation_aborted) throw std::system_error(failed);
     if (failed) co_return;
   }

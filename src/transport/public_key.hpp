@@ -1,11 +1,11 @@
 // SSH public keys as they stand in known_hosts, .pub files and agents. Pure functions; any thread.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/bytes.hpp"
+#include "codec/base64.hpp"
 
 namespace diskdump {
 
@@ -23,9 +23,5 @@ struct public_key {
 
 // "SHA256:…" as `ssh-keygen -l` prints it.
 [[nodiscard]] std::string fingerprint(byte_view blob);
-
-[[nodiscard]] std::string base64_encode(byte_view bytes);
-// With or without padding; nullopt for anything that is not base64.
-[[nodiscard]] std::optional<byte_vector> base64_decode(std::string_view text);
 
 }  // namespace diskdump

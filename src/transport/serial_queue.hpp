@@ -39,8 +39,8 @@ class serial_queue {
     F fn;
   };
   struct state {
-    explicit state(asio::thread_pool::executor_type e) : executor(e) {}
-    asio::thread_pool::executor_type executor;
+    explicit state(asio::any_io_executor e) : executor(std::move(e)) {}
+    asio::any_io_executor executor;
     std::mutex mutex;
     std::deque<std::unique_ptr<job>> jobs;
     bool running = false;  // a runner is posted or at work

@@ -20,7 +20,7 @@ enum class packet_kind : std::uint8_t {
 };
 
 // Every server takes requests with this much data.
-constexpr std::size_t write_bytes = 32000;
+constexpr std::size_t packet_content_bytes = 32000;
 constexpr unsigned writes_in_flight_max = 64;
 // What a server answers to these requests is a few hundred bytes.
 constexpr std::size_t reply_bytes_max = 34000;
@@ -123,7 +123,7 @@ class upload {
     unsigned in_flight = 0;
     while (!content.empty() || in_flight > 0) {
       while (!content.empty() && in_flight < writes_in_flight_max) {
-        auto const part = content.first(std::min(content.size(), write_bytes));
+        auto const part = content.first(std::min(content.size(), packet_content_bytes));
         co_await write(handle, offset, part);
         offset += part.size();
         content = content.subspan(part.size());

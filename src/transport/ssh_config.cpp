@@ -8,6 +8,7 @@
 
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "base/split.hpp"
 #include "transport/child_process.hpp"
 
 namespace diskdump {
@@ -83,16 +84,6 @@ std::string expand(std::string_view text, ssh_settings const& settings) {
   return out;
 }
 
-std::vector<std::string> words(std::string_view text) {
-  std::vector<std::string> all;
-  while (!text.empty()) {
-    auto const end = std::min(text.find(' '), text.size());
-    if (end > 0) all.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return all;
-}
-
 std::string agent_from_environment() {
   auto const* const path = std::getenv("SSH_AUTH_SOCK");
   return path != nullptr ? path : "";
@@ -127,9 +118,9 @@ void take_line(ssh_settings& settings, std::string_view key, std::string_view va
                                   ? format("${{{}}}", value.substr(1))
                                   : std::string(value);
   } else if (key == "userknownhostsfile") {
-    settings.user_known_hosts = none ? std::vector<std::string>() : words(value);
+    settings.user_known_hosts = none ? std::vector<std::string>() : split(value, ' ');
   } else if (key == "globalknownhostsfile") {
-    settings.global_known_hosts = none ? std::vector<std::string>() : words(value);
+    settings.global_known_hosts = none ? std::vector<std::string>() : split(value, ' ');
   } else if (key == "hostkeyalias") {
     settings.host_key_alias = value;
   } else if (key == "proxyjump") {

@@ -57,15 +57,14 @@ void set_options(tcp::socket& socket) {
   socket.set_option(asio::socket_base::keep_alive(true), ignored);
   // A machine that vanished is noticed within the silence timeout, also by a session that only
   // waits; packets through an idle NAT keep it open.
-  constexpr int probes = 3;
-  int const idle = static_cast<int>(limits::silence_timeout_max.count()) / (probes + 1);
+  int const idle = static_cast<int>(limits::alive_interval.count());
   int const fd = socket.native_handle();
   auto const set = [fd](int name, int value) {
     static_cast<void>(::setsockopt(fd, IPPROTO_TCP, name, &value, sizeof value));
   };
   set(TCP_KEEPIDLE, idle);
   set(TCP_KEEPINTVL, idle);
-  set(TCP_KEEPCNT, probes);
+  set(TCP_KEEPCNT, limits::alive_probes_max);
   constexpr int ms_per_s = 1000;
   set(TCP_USER_TIMEOUT, static_cast<int>(limits::silence_timeout_max.count()) * ms_per_s);
 }

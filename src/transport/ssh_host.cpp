@@ -11,8 +11,8 @@ namespace {
 
 // What one call of the machine's write takes: small enough that the output it leaves behind stays
 // within limits::ssh_send_buffer_bytes_max together with what waits for the socket.
-constexpr std::size_t write_bytes = 256 * limits::KiB;
-static_assert(2 * write_bytes <= limits::ssh_send_buffer_bytes_max);
+constexpr std::size_t piece_bytes = 256 * limits::KiB;
+static_assert(2 * piece_bytes <= limits::ssh_send_buffer_bytes_max);
 
 class ssh_stream final : public stream {
  public:
@@ -38,8 +38,8 @@ class ssh_stream final : public stream {
     DISKDUMP_ASSERT(channel_ != nullptr);
     auto* const channel = channel_;
     while (!bytes.empty()) {
-      co_await session_->wait_sent(limits::ssh_send_buffer_bytes_max - 2 * write_bytes);
-      auto const part = bytes.first(std::min(bytes.size(), write_bytes));
+      co_await session_->wait_sent(limits::ssh_send_buffer_bytes_max - 2 * piece_bytes);
+      auto const part = bytes.first(std::min(bytes.size(), piece_bytes));
       std::size_t n = 0;
       try {
         n = co_await session_->drive(

@@ -315,6 +315,14 @@ void ssh_machine::pump() {
   }
 }
 
+void ssh_machine::ask_for_life() {
+  state_->begin();
+  // libssh2 sends only where its own interval has passed since; ours is never below that.
+  int seconds_to_next = 0;
+  ::libssh2_keepalive_config(state_->session, 1, 1);
+  static_cast<void>(state_->again(::libssh2_keepalive_send(state_->session, &seconds_to_next)));
+}
+
 std::optional<ssh_channel*> ssh_machine::open(std::size_t window_bytes) {
   auto& self = *state_;
   self.begin();

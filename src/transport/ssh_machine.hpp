@@ -121,6 +121,9 @@ class ssh_machine {
   // session needs now and then.
   void pump();
 
+  // Asks the server for an answer of any kind, which comes in as input like all else.
+  void ask_for_life();
+
   // One open at a time. `window_bytes` bounds what is held unread for it.
   [[nodiscard]] std::optional<ssh_channel*> open(std::size_t window_bytes);
   // The open that was begun is not continued by its caller; the next open() finishes it first.

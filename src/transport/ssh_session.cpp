@@ -1,5 +1,6 @@
 #include "transport/ssh_session.hpp"
 
+#include "base/format.hpp"
 #include "base/limits.hpp"
 
 namespace diskdump {
@@ -12,11 +13,13 @@ ssh_session::ssh_session(connect_context const& context, asio::ip::tcp::socket s
       strand_(context.workers),
       arrived_(context.executor),
       sent_(context.executor),
-      opened_(context.executor) {}
+      opened_(context.executor),
+      next_look_(context.executor) {}
 
 void ssh_session::establish() noexcept {
   established_ = true;
   socket_bytes_ = 0;
+  watch();
 }
 
 void ssh_session::stop() noexcept {
@@ -25,6 +28,7 @@ void ssh_session::stop() noexcept {
   machine_.end_input();
   asio::error_code ignored;
   socket_.close(ignored);
+  next_look_.cancel();
   arrived_.wake_all();
   sent_.wake_all();
   opened_.wake_all();
@@ -127,6 +131,44 @@ void ssh_session::pump() {
       if (failed) self->note_reason(*failed);
       self->read_socket();
       self->pump();
+    });
+  });
+}
+
+// A connection may stand idle for long: while other paths of the host are at work, while a command
+// runs there that prints nothing, while this target waits for another one's blocks.
+void ssh_session::watch() {
+  next_look_.expires_after(context_.alive_interval);
+  next_look_.async_wait([self = shared_from_this()](asio::error_code failed) {
+    if (failed || self->stopped_ || self->input_ended_) return;
+    switch (self->alive_.tick(self->arrivals_, self->reading_)) {
+      case alive_watch::action::wait:
+        break;
+      case alive_watch::action::ask:
+        self->ask_for_life();
+        break;
+      case alive_watch::action::give_up:
+        self->note_reason(format("the server has not answered {} times", limits::alive_probes_max));
+        self->stop();
+        return;
+    }
+    self->watch();
+  });
+}
+
+void ssh_session::ask_for_life() {
+  auto alive = asio::prefer(context_.executor, asio::execution::outstanding_work.tracked);
+  strand_.post([self = shared_from_this(), alive = std::move(alive)]() mutable {
+    try {
+      self->machine_.ask_for_life();
+    } catch (ssh_failure const&) {
+      // Whoever uses the session next hears of it.
+    }
+    auto output = self->machine_.take_output();
+    auto const target = alive;
+    asio::post(target, [self = std::move(self), output = std::move(output)]() mutable {
+      self->send(std::move(output));
+      self->read_socket();
     });
   });
 }

@@ -7,6 +7,8 @@
 // keep-alives are answered however long the owner of a stream is busy elsewhere; how much libssh2
 // then holds is bounded by the channels' windows.
 //
+// An established session that is silent is asked for a sign of life, and ends where none comes.
+//
 // A session is shared by its host and streams, and by the socket operations under way, so that each
 // of them may be dropped at any time. All calls come from the event loop's thread.
 #pragma once
@@ -20,6 +22,7 @@
 #include <type_traits>
 
 #include "async/wait_list.hpp"
+#include "transport/alive_watch.hpp"
 #include "transport/connect.hpp"
 #include "transport/serial_queue.hpp"
 #include "transport/ssh_machine.hpp"
@@ -153,6 +156,8 @@ class ssh_session : public std::enable_shared_from_this<ssh_session> {
   void send(byte_vector output);
   void write_socket();
   void pump();
+  void watch();
+  void ask_for_life();
   void note_reason(std::string_view reason);
 
   connect_context context_;
@@ -177,6 +182,8 @@ class ssh_session : public std::enable_shared_from_this<ssh_session> {
   wait_list arrived_;
   wait_list sent_;
   wait_list opened_;
+  alive_watch alive_;
+  asio::steady_timer next_look_;  // at alive_, once established
 
   std::uint64_t socket_bytes_ = 0;   // since establish()
   std::uint64_t payload_bytes_ = 0;  // since establish()

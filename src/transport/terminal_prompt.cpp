@@ -2,6 +2,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <mutex>
+
 #include "base/limits.hpp"
 #include "io/unique_fd.hpp"
 #include "transport/connect.hpp"
@@ -10,32 +12,46 @@ namespace diskdump {
 
 namespace {
 
-// Echo off while it lives.
+// Echo off while it lives. One at a time is in force: a person answers one question at a time.
 class silence {
  public:
-  explicit silence(int fd) : fd_(fd), changed_(::tcgetattr(fd, &before_) == 0) {
-    if (!changed_) return;
+  explicit silence(int fd) : fd_(fd) {
+    std::lock_guard const lock(mutex);
+    if (::tcgetattr(fd, &before_) != 0) return;
     auto quiet = before_;
     quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHOE | ECHOK | ECHONL);
-    changed_ = ::tcsetattr(fd, TCSAFLUSH, &quiet) == 0;
+    if (::tcsetattr(fd, TCSAFLUSH, &quiet) == 0) in_force = this;
   }
-  ~silence() {
-    if (changed_) ::tcsetattr(fd_, TCSAFLUSH, &before_);
-  }
+  ~silence() { end(this); }
   silence(silence const&) = delete;
   silence& operator=(silence const&) = delete;
 
+  // Of the one in force, or of this one if it is that.
+  static void end(silence const* only = nullptr) noexcept {
+    std::lock_guard const lock(mutex);
+    if (in_force == nullptr || (only != nullptr && only != in_force)) return;
+    ::tcsetattr(in_force->fd_, TCSAFLUSH, &in_force->before_);
+    in_force = nullptr;
+  }
+
  private:
+  static std::mutex mutex;
+  static silence const* in_force;
+
   int fd_;
   termios before_{};
-  bool changed_;
 };
+
+std::mutex silence::mutex;
+silence const* silence::in_force = nullptr;
 
 void say(int fd, std::string_view text) {
   static_cast<void>(!::write(fd, text.data(), text.size()));
 }
 
 }  // namespace
+
+void terminal_prompt::restore_echo() noexcept { silence::end(); }
 
 std::optional<std::string> terminal_prompt::ask(std::string_view question) {
   unique_fd const terminal(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));

@@ -13,17 +13,19 @@ namespace diskdump {
 // ---- What the server says -----------------------------------------------------------------------
 
 std::optional<agent_session::event> agent_session::feed(byte_view& input) {
-  auto decoded = decoder_.feed(input);
-  if (!decoded) return std::nullopt;
-  return on_frame(std::get<frame_decoder::frame>(std::move(*decoded)));
+  while (auto decoded = decoder_.feed(input)) {
+    if (auto event = on_frame(std::get<frame_decoder::frame>(std::move(*decoded)))) return event;
+  }
+  return std::nullopt;
 }
 
-agent_session::event agent_session::on_frame(frame_decoder::frame&& frame) {
+std::optional<agent_session::event> agent_session::on_frame(frame_decoder::frame&& frame) {
   auto const& payload = frame.payload;
   switch (frame.kind) {
     case message_kind::start:
       expect_stage(frame.kind, stage::start, stage::start);
       start_ = decode_start(payload);
+      expected_ = expectations(start_.first_block);
       stage_ = stage::source;
       return start_;
     case message_kind::answer:
@@ -36,6 +38,15 @@ agent_session::event agent_session::on_frame(frame_decoder::frame&& frame) {
       // May cross SOURCE or END on the way.
       expect_stage(frame.kind, stage::source, stage::ended);
       return decode_codec(payload);
+    case message_kind::limit:
+      // As CODEC.
+      expect_stage(frame.kind, stage::source, stage::ended);
+      return decode_limit(payload);
+    case message_kind::expect:
+      // As CODEC.
+      expect_stage(frame.kind, stage::source, stage::ended);
+      on_expect(decode_expect(payload));
+      return std::nullopt;
     case message_kind::done:
       expect_stage(frame.kind, stage::ended, stage::ended);
       decode_done(payload);
@@ -91,6 +102,18 @@ agent_session::event agent_session::on_settle(settle_message const& m) {
   return std::vector<block_verdict>{{m.index, m.outcome}};
 }
 
+// What the server has seen announced is no more than what was, so it counts no fewer ids than we
+// do. A block that the source does not have any more is as good as one that comes too late.
+void agent_session::on_expect(expect_message const& m) {
+  if (!expected_.may_add(m.first, m.ids)) {
+    refuse_peer(
+        wire_errc::index_out_of_range,
+        format("EXPECT: {} blocks from {}, where {} is the next and there is room for {}",
+               m.ids.size(), m.first.value, expected_.told_until().value, expected_.room()));
+  }
+  expected_.add(m.first, m.ids);
+}
+
 // ---- What the agent says ------------------------------------------------------------------------
 
 void agent_session::hello(hello_message const& m) { encode(output_, m); }
@@ -119,29 +142,40 @@ void agent_session::announce(digest_run const& run) {
     pending_.emplace(index.value, slot::unanswered);
     unanswered_.push_back(index);
     DISKDUMP_ASSERT(pending_.size() <= start_.batch_blocks);
+  } else if (run.kind == run_kind::expected) {
+    DISKDUMP_ASSERT(run.id != no_block && run.id == expected_.at(announced_->next()));
   }
   announced_->add(run);
+  expected_.announced(announced_->next());
 }
 
 void agent_session::digests(digests_message const& m) {
   DISKDUMP_ASSERT(stage_ == stage::blocks);
   DISKDUMP_ASSERT(m.first == announced_->next());
   digests_message part{m.first, {}};
+  std::size_t part_runs = 0;  // expected blocks count one by one
   std::uint64_t part_blocks = 0;
   auto const flush = [&] {
     encode(output_, part);
     part = {announced_->next(), {}};
+    part_runs = 0;
     part_blocks = 0;
   };
   for (auto run : m.runs) {
     for (auto left = run.blocks.value; left > 0; left -= run.blocks.value) {
-      if (part.runs.size() == limits::digest_runs_max ||
-          part_blocks == limits::digests_blocks_max) {
+      if (part_runs == limits::digest_runs_max || part_blocks == limits::digests_blocks_max) {
         flush();
       }
       run.blocks.value = std::min(left, limits::digests_blocks_max - part_blocks);
       part_blocks += run.blocks.value;
-      part.runs.push_back(run);
+      ++part_runs;
+      bool const goes_on = run.kind == run_kind::expected && !part.runs.empty() &&
+                           part.runs.back().kind == run_kind::expected;
+      if (goes_on) {
+        ++part.runs.back().blocks;
+      } else {
+        part.runs.push_back(run);
+      }
       announce(run);
     }
   }
@@ -169,11 +203,13 @@ void agent_session::note(note_message const& m) {
 
 void agent_session::bad_range(bad_range_message const& m) {
   DISKDUMP_ASSERT(stage_ == stage::blocks);
-  if (++bad_ranges_ > limits::bad_ranges_max) {
+  bool const goes_on = bad_ranges_ > 0 && m.offset_bytes == bad_until_bytes_;
+  if (!goes_on && ++bad_ranges_ > limits::bad_ranges_max) {
     throw error(wire_errc::too_much_talk, severity::permanent)
         .offset(m.offset_bytes)
         .cause(format("more than {} unreadable ranges", limits::bad_ranges_max));
   }
+  bad_until_bytes_ = m.offset_bytes + m.length_bytes;
   encode(output_, m);
 }
 

@@ -55,6 +55,10 @@ std::optional<std::size_t> payload_bytes_max(message_kind kind, wire_side receiv
       return from_server(1);
     case message_kind::done:
       return from_server(0);
+    case message_kind::limit:
+      return from_server(8);
+    case message_kind::expect:
+      return from_server(8 + 2 + limits::expected_ids_max * block_id::size_bytes);
   }
   return std::nullopt;
 }

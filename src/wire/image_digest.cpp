@@ -15,7 +15,7 @@ image_digest::image_digest(block_geometry geometry, block_index first)
 
 void image_digest::add(digest_run const& run) {
   DISKDUMP_ASSERT(run.blocks <= rest());
-  if (run.kind == run_kind::data) {
+  if (run.kind == run_kind::data || run.kind == run_kind::expected) {
     DISKDUMP_ASSERT(run.blocks.value == 1);
     ids_.update(run.id.bytes);
     ++next_;

@@ -14,7 +14,7 @@ class image_digest {
   // REQUIRES: first <= geometry.blocks().
   explicit image_digest(block_geometry geometry, block_index first = {});
 
-  // REQUIRES: the run does not pass the end of the image.
+  // REQUIRES: the run does not pass the end of the image; it is one block if it has an id.
   void add(digest_run const& run);
 
   [[nodiscard]] block_index next() const noexcept { return next_; }

@@ -72,6 +72,10 @@ std::string_view to_string(message_kind k) noexcept {
       return "CODEC";
     case message_kind::done:
       return "DONE";
+    case message_kind::limit:
+      return "LIMIT";
+    case message_kind::expect:
+      return "EXPECT";
   }
   return "unknown message";
 }

@@ -82,10 +82,13 @@ void encode(byte_vector& to, digests_message const& m) {
   out.integer(m.first.value);
   out.integer(static_cast<std::uint16_t>(m.runs.size()));
   std::uint64_t blocks = 0;
+  std::uint64_t counted_runs = 0;
   for (auto const& run : m.runs) {
     DISKDUMP_ASSERT(run.blocks.value > 0);
     DISKDUMP_ASSERT(run.blocks.value <= limits::digests_blocks_max - blocks);
     blocks += run.blocks.value;
+    counted_runs += run.kind == run_kind::expected ? run.blocks.value : 1;
+    DISKDUMP_ASSERT(counted_runs <= limits::digest_runs_max);
     out.enumerator(run.kind);
     if (run.kind == run_kind::data) {
       DISKDUMP_ASSERT(run.blocks.value == 1);
@@ -104,9 +107,10 @@ digests_message decode_digests(byte_view payload) {
   if (count == 0 || count > limits::digest_runs_max) in.refuse(format("{} runs", count));
   m.runs.reserve(count);
   std::uint64_t blocks = 0;
+  std::uint64_t counted_runs = 0;
   for (unsigned i = 0; i < count; ++i) {
     auto& run = m.runs.emplace_back();
-    run.kind = in.enumerator(run_kind::data, run_kind::hole, "unknown run kind");
+    run.kind = in.enumerator(run_kind::data, run_kind::expected, "unknown run kind");
     if (run.kind == run_kind::data) {
       run.id = in.id();
     } else {
@@ -115,6 +119,11 @@ digests_message decode_digests(byte_view payload) {
     }
     blocks += run.blocks.value;
     if (blocks > limits::digests_blocks_max) in.refuse(format("{} blocks", blocks));
+    // Each of them becomes a run of its own, with its id.
+    counted_runs += run.kind == run_kind::expected ? run.blocks.value : 1;
+    if (counted_runs > limits::digest_runs_max) {
+      in.refuse(format("{} runs and expected blocks", counted_runs));
+    }
   }
   in.finish();
   return m;
@@ -310,6 +319,39 @@ settle_message decode_settle(byte_view payload) {
   settle_message m;
   m.index.value = in.integer<std::uint64_t>();
   m.outcome = in.enumerator(verdict::have, verdict::need, "unknown outcome");
+  in.finish();
+  return m;
+}
+
+void encode(byte_vector& to, limit_message const& m) {
+  frame_writer out(to, message_kind::limit);
+  out.integer(m.read_limit_bytes_per_s);
+}
+
+limit_message decode_limit(byte_view payload) {
+  payload_reader in(message_kind::limit, payload);
+  limit_message m;
+  m.read_limit_bytes_per_s = in.integer<std::uint64_t>();
+  in.finish();
+  return m;
+}
+
+void encode(byte_vector& to, expect_message const& m) {
+  DISKDUMP_ASSERT(!m.ids.empty() && m.ids.size() <= limits::expected_ids_max);
+  frame_writer out(to, message_kind::expect);
+  out.integer(m.first.value);
+  out.integer(static_cast<std::uint16_t>(m.ids.size()));
+  for (auto const& id : m.ids) out.bytes(id.bytes);
+}
+
+expect_message decode_expect(byte_view payload) {
+  payload_reader in(message_kind::expect, payload);
+  expect_message m;
+  m.first.value = in.integer<std::uint64_t>();
+  auto const count = in.integer<std::uint16_t>();
+  if (count == 0 || count > limits::expected_ids_max) in.refuse(format("{} ids", count));
+  m.ids.reserve(count);
+  for (unsigned i = 0; i < count; ++i) m.ids.push_back(in.id());
   in.finish();
   return m;
 }

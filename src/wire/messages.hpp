@@ -35,6 +35,8 @@ enum class message_kind : std::uint8_t {
   settle = 66,
   codec = 67,
   done = 68,
+  limit = 69,
+  expect = 70,
 };
 
 // Sixteen random bytes that the server puts on the agent's command line, as hex, and finds again as
@@ -63,17 +65,20 @@ struct source_message {
   std::string identity{};  // "key=value" words: serial, UUID; at most limits::identity_bytes_max
 };
 
-// A run in DIGESTS: one data block with its id, or `blocks` zero blocks, read (zeros) or not
-// (hole).
-enum class run_kind : std::uint8_t { data = 0, zeros = 1, hole = 2 };
+// A run in DIGESTS: one data block with its id, `blocks` zero blocks, read (zeros) or not (hole),
+// or `blocks` data blocks with the ids that EXPECT told for them (expected).
+enum class run_kind : std::uint8_t { data = 0, zeros = 1, hole = 2, expected = 3 };
 struct digest_run {
   run_kind kind = run_kind::data;
-  block_id id{};          // data only
+  // Data, and what a session gives or is given as expected; not on the wire for the latter.
+  block_id id{};
   block_count blocks{1};  // 1 for data
 };
 struct digests_message {
   block_index first{};
-  std::vector<digest_run> runs{};  // at most limits::digest_runs_max, of digests_blocks_max
+  // At most limits::digest_runs_max, of digests_blocks_max; an expected run counts once for each
+  // of its blocks.
+  std::vector<digest_run> runs{};
 };
 
 // The payload follows these fields in the frame and is not part of the struct.
@@ -152,6 +157,19 @@ struct settle_message {
   verdict outcome = verdict::have;
 };
 
+// What the server holds and expects the blocks from `first` on to be; no_block: nothing.
+struct expect_message {
+  block_index first{};
+  std::vector<block_id> ids{};  // 1 to limits::expected_ids_max
+};
+// Stands for no digest: SHA-256 has no known preimage of it.
+inline constexpr block_id no_block{};
+
+// The agent's read limit from now on, in the place of START's.
+struct limit_message {
+  std::uint64_t read_limit_bytes_per_s = 0;  // 0: none
+};
+
 void encode(byte_vector& to, hello_message const& m);
 void encode(byte_vector& to, source_message const& m);
 void encode(byte_vector& to, digests_message const& m);
@@ -162,6 +180,8 @@ void encode(byte_vector& to, abort_message const& m);
 void encode(byte_vector& to, start_message const& m);
 void encode(byte_vector& to, answer_message const& m);
 void encode(byte_vector& to, settle_message const& m);
+void encode(byte_vector& to, limit_message const& m);
+void encode(byte_vector& to, expect_message const& m);
 void encode_codec(byte_vector& to, codec_policy policy);
 void encode_done(byte_vector& to);
 // The frame header and block header of a BLOCK whose payload of `payload_bytes` is sent after it.
@@ -179,6 +199,8 @@ void encode_block_header(byte_vector& to, block_header const& m, std::size_t pay
 [[nodiscard]] start_message decode_start(byte_view payload);
 [[nodiscard]] answer_message decode_answer(byte_view payload);
 [[nodiscard]] settle_message decode_settle(byte_view payload);
+[[nodiscard]] limit_message decode_limit(byte_view payload);
+[[nodiscard]] expect_message decode_expect(byte_view payload);
 [[nodiscard]] codec_policy decode_codec(byte_view payload);
 void decode_done(byte_view payload);
 

@@ -11,7 +11,7 @@
 namespace diskdump {
 
 server_session::server_session(session_nonce const& nonce, start_message start)
-    : nonce_(nonce), start_(std::move(start)), scanner_(nonce) {
+    : start_(std::move(start)), scanner_(nonce), expected_(start_.first_block) {
   check(start_);
 }
 
@@ -107,12 +107,12 @@ server_session::event server_session::on_source(source_message&& m) {
   return std::move(m);
 }
 
-server_session::event server_session::on_digests(digests_message&& m) {
+// All of the message is checked before any of it counts. decode_digests bounds the sum.
+void server_session::check_announcement(digests_message const& m) const {
   if (m.first != announced_->next()) {
     refuse_peer(wire_errc::index_out_of_range,
                 format("DIGESTS: block {} instead of {}", m.first.value, announced_->next().value));
   }
-  // All of the message is checked before any of it counts. decode_digests bounds the sum.
   block_count blocks;
   std::size_t data = 0;
   for (auto const& run : m.runs) {
@@ -129,16 +129,42 @@ server_session::event server_session::on_digests(digests_message&& m) {
                 format("DIGESTS: {} data blocks to {} outstanding, more than {}", data,
                        pending_.size(), start_.batch_blocks));
   }
+  auto at = m.first;
   for (auto const& run : m.runs) {
+    for (std::uint64_t i = 0; run.kind == run_kind::expected && i < run.blocks.value; ++i) {
+      auto const index = at + block_count{i};
+      if (expected_.at(index) != no_block) continue;
+      refuse_peer(wire_errc::not_asked_for,
+                  format("DIGESTS: block {} as expected, but nothing was", index.value));
+    }
+    at += run.blocks;
+  }
+}
+
+server_session::event server_session::on_digests(digests_message&& m) {
+  check_announcement(m);
+  digests_message resolved{m.first, {}};
+  resolved.runs.reserve(m.runs.size());
+  for (auto const& run : m.runs) {
+    auto const index = announced_->next();
+    if (run.kind == run_kind::expected) {
+      for (std::uint64_t i = 0; i < run.blocks.value; ++i) {
+        digest_run const one{run_kind::expected, expected_.at(index + block_count{i}), {1}};
+        announced_->add(one);
+        resolved.runs.push_back(one);
+      }
+      continue;
+    }
     if (run.kind == run_kind::data) {
-      auto const index = announced_->next();
       pending_.emplace(index.value, pending{run.id, slot::unanswered});
       unanswered_.push_back(index);
     }
     announced_->add(run);
+    resolved.runs.push_back(run);
   }
+  expected_.announced(announced_->next());
   check_invariant();
-  return std::move(m);
+  return resolved;
 }
 
 server_session::event server_session::on_block_announced(
@@ -168,6 +194,7 @@ server_session::event server_session::on_block(frame_decoder::frame&& frame) {
   block_received received{frame.header.index, at->second.id, frame.header.codec,
                           frame.header.raw_bytes, std::move(frame.payload)};
   pending_.erase(at);
+  --needed_;
   ++received_;
   return received;
 }
@@ -183,16 +210,21 @@ server_session::event server_session::on_note(note_message&& m) {
 }
 
 server_session::event server_session::on_bad_range(bad_range_message&& m) {
-  if (++bad_ranges_ > limits::bad_ranges_max) {
+  // A long one comes in parts, each before the blocks that it is in.
+  bool const goes_on = bad_ranges_ > 0 && m.offset_bytes == bad_until_bytes_;
+  if (!goes_on && ++bad_ranges_ > limits::bad_ranges_max) {
     refuse_peer(wire_errc::too_much_talk,
                 format("more than {} bad ranges", limits::bad_ranges_max));
   }
-  if (m.offset_bytes >= geometry_.image_bytes ||
+  auto const first_bytes = std::max(bad_until_bytes_, geometry_.offset_bytes(announced_->next()));
+  if (m.offset_bytes < first_bytes || m.offset_bytes >= geometry_.image_bytes ||
       m.length_bytes > geometry_.image_bytes - m.offset_bytes) {
     refuse_peer(wire_errc::index_out_of_range,
-                format("BAD_RANGE: {} bytes at {}, but the image has {}", m.length_bytes,
-                       m.offset_bytes, geometry_.image_bytes));
+                format("BAD_RANGE: {} bytes at {}, but only what lies between {} and {} was not "
+                       "announced",
+                       m.length_bytes, m.offset_bytes, first_bytes, geometry_.image_bytes));
   }
+  bad_until_bytes_ = m.offset_bytes + m.length_bytes;
   return std::move(m);
 }
 
@@ -239,6 +271,7 @@ void server_session::answer(std::span<verdict const> verdicts) {
         pending_.erase(at);
       } else {
         at->second.state = outcome == verdict::need ? slot::needed : slot::waits;
+        if (outcome == verdict::need) ++needed_;
       }
     }
     encode(output_, m);
@@ -254,12 +287,54 @@ void server_session::settle(block_index index, verdict outcome) {
     pending_.erase(at);
   } else {
     at->second.state = slot::needed;
+    ++needed_;
   }
+}
+
+bool server_session::owes() const noexcept {
+  if (stage_ < stage::blocks || !announced_) return true;
+  if (stage_ >= stage::ended) return false;
+  if (needed_ > 0) return true;
+  // It reads a group once it has slots for all of it.
+  auto const group = std::min(limits::group_blocks, start_.batch_blocks);
+  if (announced_->rest().value > 0) return pending_.size() + group <= start_.batch_blocks;
+  return pending_.empty();
 }
 
 void server_session::switch_codec(codec_policy policy) {
   DISKDUMP_ASSERT(stage_ >= stage::source);
   if (!has_ended()) encode_codec(output_, policy);
+}
+
+void server_session::limit_read(std::uint64_t bytes_per_s) {
+  if (stage_ <= stage::start) {
+    start_.read_limit_bytes_per_s = bytes_per_s;
+  } else if (!has_ended()) {
+    encode(output_, limit_message{bytes_per_s});
+  }
+}
+
+block_index server_session::expected_from() const noexcept {
+  return announced_ ? announced_->next() : start_.first_block;
+}
+
+void server_session::expect(block_index first, std::span<block_id const> ids) {
+  DISKDUMP_ASSERT(has_started());
+  DISKDUMP_ASSERT(expected_.may_add(first, ids));
+  if (has_ended()) return;
+  while (!ids.empty() && (ids.front() == no_block || first < expected_from())) {
+    ids = ids.subspan(1);
+    ++first;
+  }
+  while (!ids.empty() && ids.back() == no_block) ids = ids.first(ids.size() - 1);
+  if (ids.empty()) return;
+  expected_.add(first, ids);
+  while (!ids.empty()) {
+    auto const part = ids.first(std::min(ids.size(), limits::expected_ids_max));
+    encode(output_, expect_message{first, {part.begin(), part.end()}});
+    first += block_count{part.size()};
+    ids = ids.subspan(part.size());
+  }
 }
 
 void server_session::finish() {

@@ -6,8 +6,9 @@
 //   HELLO → hello; start(); SOURCE → source; DIGESTS → digests; answer(); BLOCK → block_incoming,
 //   block_received; … END → ended; finish()
 //
-// Owned by one coroutine; no thread of its own. It holds one frame's payload and a table of at most
-// batch_blocks entries. Texts of the agent in events and errors are printable().
+// Owned by one coroutine; no thread of its own. It holds one frame's payload, a table of at most
+// batch_blocks entries, and limits::expectations_bytes_max of expected digests. Texts of the agent
+// in events and errors are printable().
 #pragma once
 
 #include <deque>
@@ -16,6 +17,7 @@
 #include <unordered_map>
 #include <variant>
 
+#include "wire/expectations.hpp"
 #include "wire/frame.hpp"
 #include "wire/image_digest.hpp"
 #include "wire/messages.hpp"
@@ -50,6 +52,7 @@ class server_session {
   // Takes bytes off the front of `input` until an event is complete or `input` is empty. Throws
   // `error` with a wire_errc for any breach, and aborted_by_peer for ABORT (with the agent's code,
   // offset and text as cause). After a throw only abort() and take_output() may be called.
+  // Expected blocks come as runs of one block each, with the id that expect() told.
   [[nodiscard]] std::optional<event> feed(byte_view& input);
 
   // The stream ended: throws early_end (or no_hello, with the noise as cause) unless END came.
@@ -64,6 +67,20 @@ class server_session {
   void settle(block_index index, verdict outcome);
   // Once the agent has ended this does nothing. REQUIRES: start() was called.
   void switch_codec(codec_policy policy);
+  // The agent reads so fast at most (0: as it can): told by start() if that is still to come, at
+  // once otherwise. Once the agent has ended this does nothing.
+  void limit_read(std::uint64_t bytes_per_s);
+  // Tells the agent what we hold and expect the blocks from `first` on to be (no_block: nothing):
+  // those that are it need neither a slot nor an answer. What was announced meanwhile, and
+  // no_block at both ends, is left out; once the agent has ended this does nothing.
+  // REQUIRES: start() was called; first >= expected_until(); expected_room() for those ids that are
+  // not no_block.
+  void expect(block_index first, std::span<block_id const> ids);
+  // The first block that may still be told by expect().
+  [[nodiscard]] block_index expected_until() const noexcept { return expected_.told_until(); }
+  [[nodiscard]] std::size_t expected_room() const noexcept { return expected_.room(); }
+  // The next block that the agent will announce, as far as we know.
+  [[nodiscard]] block_index expected_from() const noexcept;
   // Tells the agent that all is well. REQUIRES: the ended event came.
   void finish();
   // Tells the agent to stop; any time.
@@ -75,6 +92,13 @@ class server_session {
   [[nodiscard]] std::size_t unanswered() const noexcept { return unanswered_.size(); }
   // Data blocks announced and neither held nor received; at most batch_blocks.
   [[nodiscard]] std::size_t unsettled() const noexcept { return pending_.size(); }
+  // Of these, the blocks that the agent was asked to send.
+  [[nodiscard]] std::size_t needed() const noexcept { return needed_; }
+  // Whether it is the agent's turn to say something. It is not while all of its memory holds
+  // blocks that we have not answered, or that are to come from elsewhere.
+  [[nodiscard]] bool owes() const noexcept;
+  // Whether start() was called.
+  [[nodiscard]] bool has_started() const noexcept { return stage_ > stage::start; }
   [[nodiscard]] block_geometry geometry() const noexcept { return geometry_; }
   // Whether END came and was right.
   [[nodiscard]] bool has_ended() const noexcept { return stage_ >= stage::ended; }
@@ -97,10 +121,10 @@ class server_session {
   [[nodiscard]] event on_note(note_message&& m);
   [[nodiscard]] event on_bad_range(bad_range_message&& m);
   [[nodiscard]] event on_end(end_message&& m);
+  void check_announcement(digests_message const& m) const;
   void expect_stage(message_kind kind, stage wanted) const;
   void check_invariant() const;
 
-  session_nonce nonce_;
   start_message start_;
   stage stage_ = stage::noise;
   hello_scanner scanner_;
@@ -110,7 +134,10 @@ class server_session {
   // Invariant: pending_.size() <= start_.batch_blocks, and every index in unanswered_ is in it.
   std::unordered_map<std::uint64_t, pending> pending_;
   std::deque<block_index> unanswered_;
+  expectations expected_;
+  std::size_t needed_ = 0;  // of pending_
   block_count received_;
+  std::uint64_t bad_until_bytes_ = 0;  // the end of the last bad range
   std::size_t notes_ = 0;
   std::size_t bad_ranges_ = 0;
   byte_vector output_;

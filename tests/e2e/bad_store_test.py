@@ -8,10 +8,9 @@ import sqlite3
 import unittest
 
 import images
-from fixture import DISKDUMP, IS_ROOT, cases, run, tool
+from fixture import DISKDUMP, IS_ROOT, LONG, cases, run, tool
 from verbs import FAILED, USAGE, Verbs, tree
 
-LONG = bool(os.environ.get("DISKDUMP_TEST_LONG"))
 GIB = 1 << 30
 
 
@@ -70,7 +69,7 @@ class Manifests(BadStore):
             "size that does not fit": (with_line(6, "# total_size: 999999\n"), None, True),
             "size that no disk has": (with_line(6, f"# total_size: {1 << 63}\n"), None, True),
             "no size": (with_line(6, ""), None, True),
-            "another version": (with_line(1, "# diskdump manifest v2\n"), 1, True),
+            "another version": (with_line(1, "# diskdump manifest v3\n"), 1, True),
             "no manifest": ("hello\n", 1, True),
             "empty": ("", 1, True),
         }

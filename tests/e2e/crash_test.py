@@ -8,9 +8,10 @@ import subprocess
 import time
 
 import upkeep
-from fixture import SANITIZED, TRIMMED, cases
+from fixture import LONG, SANITIZED, TRIMMED, cases
 
-KILLS = 20 if SANITIZED or TRIMMED else 220
+KILLS = {"loose": 20 if SANITIZED or TRIMMED else 220,
+         "pack": 20 if SANITIZED or TRIMMED else 220 if LONG else 80}
 SEED = int(os.environ.get("DISKDUMP_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
@@ -53,6 +54,7 @@ class Killed(upkeep.UpkeepScenario):
         return False
 
     def test_at_random_moments(self):
+        self.make_store()
         for number in range(3):
             start = time.monotonic()
             self.diskdump.run(*self.dump_words(number))
@@ -60,7 +62,7 @@ class Killed(upkeep.UpkeepScenario):
         # More of what writes, and of what removes, than of what mostly reads.
         verbs = ["dump"] * 4 + ["import"] * 2 + ["gc"] * 3 + ["prune"] * 2 + ["verify", "reindex"]
         killed, number = 0, 0
-        while killed < KILLS:
+        while killed < KILLS[self.format]:
             number += 1
             words = self.words_of(self.random.choice(verbs))
             with self.subTest(number=number, words=words, seed=SEED):
@@ -81,6 +83,10 @@ class Killed(upkeep.UpkeepScenario):
         self.diskdump.run("verify")
         self.diskdump.run("gc")
         self.assert_store_is_clean()
+
+
+class KilledPacks(Killed):
+    format = "pack"
 
 
 if __name__ == "__main__":

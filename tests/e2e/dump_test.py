@@ -124,6 +124,42 @@ class Shapes(DumpScenario):
         self.assertFalse(os.path.exists(os.path.join(os.path.expanduser("~"), "touched")))
 
 
+class Packs(DumpScenario):
+    """The same into a store of packs."""
+
+    def setUp(self):
+        super().setUp()
+        self.diskdump.run("init", "--format", "pack")
+
+    def test_images_come_back_equal_from_few_files(self):
+        image = images.ext4()
+        event, _ = self.round_trip(image)
+        self.assertGreater(event["blocks_stored"], 100)
+        for name, path in images.small(self.folder).items():
+            self.round_trip(path, name)
+        second = self.dump(image, "--as", "image").target
+        self.assertEqual(second["blocks_stored"], 0)
+        self.assertEqual(store_check.check(self.store, sample=50), [])
+        packs = os.listdir(os.path.join(self.store, ".blockstore", "packs"))
+        self.assertLess(len(packs), 20)
+        self.assertEqual(store_check.block_files(self.store), {})
+        self.assert_nothing_left()
+
+    def test_what_gc_frees_goes_back_to_the_file_system(self):
+        for number, name in enumerate(("kept", "gone")):
+            path = images.write(self.path(name), images.bytes_of(number, 64 * images.BLOCK))
+            self.dump(path, "--as", name)
+        [doomed] = [m for m in self.manifests() if "gone" in m]
+        os.unlink(os.path.join(self.store, doomed))
+        [event] = [e for e in self.diskdump.run("gc").events if e["event"] == "gc"]
+        self.assertEqual(event["blocks_freed"], 64 + 1)  # and the list of them
+        self.assertEqual((event["packs_removed"], event["packs_rewritten"]), (1, 0))
+        self.assertGreater(event["bytes_reclaimed"], 64 * images.BLOCK)
+        self.diskdump.restore("kept", self.path("restored"))
+        self.assert_same_content(self.path("kept"), self.path("restored"))
+        self.diskdump.run("verify")
+
+
 class Again(DumpScenario):
     def test_an_unchanged_source_stores_and_sends_nothing(self):
         image = images.ext4()
@@ -166,6 +202,67 @@ class Again(DumpScenario):
         restored = self.path("restored")
         self.diskdump.restore("image", restored)
         self.assert_same_content(path, restored)
+
+    def test_what_is_still_the_same_is_expected_and_not_even_told(self):
+        """In one dump after the other of an image that changes, grows and shrinks."""
+        content = images.bytes_of(2, 40 * images.MIB + 5)
+        path = images.write(self.path("image"), content)
+        middle = 20 * images.MIB
+        versions = {
+            "unchanged": (content, 0),
+            "changed": (content[:middle] + b"changed" + content[middle + 7:], 1),
+            # From here on each differs from the one before in its last blocks.
+            "grown": (content + images.bytes_of(3, 3 * images.MIB), 26),
+            "shrunk": (content[:30 * images.MIB + 1], 1),
+            "emptied": (b"", 0),
+        }
+        for agent in ("native", "python"):
+            self.dump(images.write(path, content), "--as", agent, "--agent", agent)
+            for name, (version, stored_max) in versions.items():
+                with self.subTest(agent=agent, version=name):
+                    images.write(path, version)
+                    done = self.dump(path, "--as", agent, "--agent", agent, "--verbose")
+                    event = done.target
+                    self.assertEqual(event["status"], "ok")
+                    self.assertLessEqual(event["blocks_stored"], stored_max)
+                    self.assertEqual(event["blocks_reused"],
+                                     event["blocks"] - event["blocks_stored"])
+                    as_expected = re.search(r": (\d+) blocks were as expected", done.stderr)
+                    # What is read before it is known to be expected is asked for.
+                    self.assertGreaterEqual(int(as_expected.group(1)), event["blocks"] // 2)
+                    restored = self.path("restored")
+                    self.diskdump.restore(agent, restored, "--force")
+                    self.assert_same_content(path, restored)
+        self.assertEqual(store_check.check(self.store), [])
+
+    def test_an_unchanged_image_does_not_wait_for_round_trips(self):
+        batches = 20
+        content = images.bytes_of(6, batches * images.BATCH_BLOCKS * images.BLOCK)
+        path = images.write(self.path("image"), content)
+        small = images.write(self.path("small"), b"x")
+        relay = self.sshd.relayed()
+        for source in (path, small):
+            self.dump(source, "--as", os.path.basename(source))
+        relay.delay_s = 0.1
+        began = self.dump(small, "--as", "small").target["seconds"]
+        event = self.dump(path, "--as", "image").target
+        self.assertEqual(event["blocks_reused"], event["blocks"])
+        # A round trip for each batch would be 4 s.
+        if not SANITIZED:
+            self.assertLess(event["seconds"] - began, batches * 2 * relay.delay_s / 2)
+
+    def test_a_previous_manifest_of_another_block_size_is_no_help_and_no_harm(self):
+        path = images.write(self.path("image"), images.bytes_of(4, 3 * images.MIB + 5))
+        for block in (131072, 65536, 131072):
+            done = self.dump(path, "--as", "image", "--block-size", block, "--verbose")
+            event = done.target
+            self.assertEqual(event["status"], "ok")
+            self.assertIn(": 0 blocks were as expected", done.stderr)
+            if self.manifests()[1:]:
+                self.assertRegex(done.stderr, "nothing is expected: .*: another block size")
+            self.diskdump.restore("image", self.path(f"restored{block}"), "--force")
+            self.assert_same_content(path, self.path(f"restored{block}"))
+        self.assertEqual(event["blocks_reused"], event["blocks"])
 
     def test_older_versions_are_found_by_tilde_and_date(self):
         contents = [images.bytes_of(n, 200_000) for n in range(3)]

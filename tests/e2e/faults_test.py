@@ -4,7 +4,6 @@ everything is what it says, and no process that stays."""
 
 import os
 import signal
-import time
 
 import images
 import store_check
@@ -32,7 +31,8 @@ class Fault(Scenario):
         where = sshd.arguments if sshd else []
         # A store keeps the blocks of a dump that broke off: only what this one adds tells that it runs.
         before = self.stored_files()
-        process = self.diskdump.start("dump", *where, *options, f"{target}:{self.source}",
+        process = self.diskdump.start("dump", *where, "--retries", "0", *options,
+                                      f"{target}:{self.source}",
                                       *per_target, "--as", "image")
 
         def some_are_stored():
@@ -156,10 +156,8 @@ class Ends(Fault):
         self.assertTrue(wait_until(lambda: not processes_of(self.folder)))
 
     def test_a_stopped_agent_is_noticed(self):
-        if not os.environ.get("DISKDUMP_TEST_LONG"):
-            self.skipTest("takes more than a minute; runs with --long")
         sshd = Sshd(self)
-        process = self.start(sshd=sshd)
+        process = self.start("--timeout", "3", sshd=sshd)
         agents = sshd.agents()
         for pid in agents:
             os.kill(pid, signal.SIGSTOP)
@@ -172,13 +170,17 @@ class Ends(Fault):
 
 
 class Restores(Fault):
+    def wait_for_output(self, process):
+        """It has begun when something of its output is there."""
+        started = wait_until(lambda: process.poll() is not None or
+                             set(os.listdir(self.folder)) - {"store", "cache", ".cache"}, 20, 0.001)
+        self.assertTrue(started)
+
     def test_a_killed_restore_leaves_no_image_under_the_final_name(self):
         self.diskdump.dump(f"localhost:{self.source}", "--as", "image")
         out = self.path("out")
         process = self.diskdump.start("restore", "image", "-o", out)
-        started = wait_until(lambda: process.poll() is not None or
-                             set(os.listdir(self.folder)) - {"store", "cache", ".cache"}, 20, 0.001)
-        self.assertTrue(started)
+        self.wait_for_output(process)
         process.kill()
         process.wait()
         if os.path.exists(out):
@@ -187,7 +189,7 @@ class Restores(Fault):
     def test_an_interrupted_restore_leaves_no_file(self):
         self.diskdump.dump(f"localhost:{self.source}", "--as", "image")
         process = self.diskdump.start("restore", "image", "-o", self.path("out"))
-        time.sleep(0.05)
+        self.wait_for_output(process)
         process.send_signal(signal.SIGINT)
         done = self.diskdump.finish(process, timeout=60)
         if done.status == 0:

@@ -26,6 +26,8 @@ DISKDUMP = os.path.join(BUILD, "src/cli/diskdump")
 SANITIZED = bool(os.environ.get("DISKDUMP_TEST_SANITIZED"))
 # A trimmed run has smaller images and leaves out what only repeats a scenario.
 TRIMMED = bool(os.environ.get("DISKDUMP_TEST_TRIMMED"))
+# Everything is asked for, however long it takes.
+LONG = bool(os.environ.get("DISKDUMP_TEST_LONG"))
 IS_ROOT = os.geteuid() == 0
 # Tools of administrators are not in everybody's PATH.
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
@@ -161,11 +163,12 @@ class TestUser:
     count = 0
 
     def __init__(self, folder, sudo=None):
-        """`sudo`: None, "nopasswd", or "password" (one that nobody knows)."""
+        """`sudo`: None, "nopasswd", "password" (one that nobody knows), or "known" (self.password)."""
         TestUser.count += 1
         self.name = f"ddt{os.getpid()}x{TestUser.count}"
         self.home = os.path.join(folder, "home-" + self.name)
         self.sudoers = None
+        self.password = None
         # `*` and not `!`: sshd refuses locked accounts even with a key.
         command = [tool("useradd"), "--create-home", "--home-dir", self.home, "--shell", "/bin/bash",
                    "--password", "*", self.name]
@@ -174,6 +177,9 @@ class TestUser:
         atexit.register(self.remove)
         self.uid = pwd.getpwnam(self.name).pw_uid
         os.chmod(self.home, 0o755)
+        if sudo == "known":
+            self.password = "Pw-" + os.urandom(8).hex() + " $x'\"\\"
+            run(tool("chpasswd"), input=f"{self.name}:{self.password}".encode())
         if sudo:
             self.sudoers = f"/etc/sudoers.d/{self.name}"
             tag = "NOPASSWD: " if sudo == "nopasswd" else ""
@@ -249,11 +255,12 @@ class Scenario(unittest.TestCase):
 
     def assert_store_is_tidy(self):
         known = (".lz4", ".manifest", "config.json", "blocks.db", "blocks.db-wal", "blocks.db-shm",
-                 "open.lock")
+                 "open.lock", ".pack", "packs.db", "packs.db-wal", "packs.db-shm")
         leftovers = []
         for where, folders, names in os.walk(self.store):
-            if "leases" in folders:
-                folders.remove("leases")
+            # What an interrupted dump leaves for --resume is meant to stay.
+            for kept in {"leases", "interrupted"} & set(folders):
+                folders.remove(kept)
             leftovers += [os.path.join(where, n) for n in names if not n.endswith(known)]
         self.assertEqual(leftovers, [], "unfinished files are left in the store")
 

@@ -14,10 +14,10 @@ import time
 import zlib
 
 HELLO, SOURCE, DIGESTS, BLOCK, NOTE, END, ABORT, BAD_RANGE = range(1, 9)
-START, ANSWER, SETTLE, CODEC, DONE = range(64, 69)
+START, ANSWER, SETTLE, CODEC, DONE, LIMIT, EXPECT = range(64, 71)
 HAVE, NEED, WAIT = range(3)
 RAW, LZ4, ZLIB = range(3)
-DATA, ZEROS, HOLE = range(3)
+DATA, ZEROS, HOLE, EXPECTED = range(4)
 BLOCKS = 16
 
 
@@ -83,6 +83,21 @@ class Agent:
         ids = self.ids if ids is None else ids
         self.server.send(DIGESTS, struct.pack("<QH", first, len(ids)) +
                          b"".join(struct.pack("<B", DATA) + i for i in ids))
+
+    def expected(self, first=0, count=BLOCKS):
+        """Announces blocks as what the server expects."""
+        self.server.send(DIGESTS, struct.pack("<QHBI", first, 1, EXPECTED, count))
+
+    def await_expectations(self):
+        """The server tells what it expects of all blocks; it has them of an honest dump."""
+        self.begin()
+        told = 0
+        while told < BLOCKS:
+            kind, payload = self.server.receive()
+            if kind == EXPECT:
+                first, count = struct.unpack_from("<QH", payload)
+                assert payload[10:] == b"".join(self.ids[first:first + count])
+                told = first + count
 
     def begin(self):
         self.hello()
@@ -156,6 +171,59 @@ class Agent:
         """Announcements that leave out blocks."""
         self.begin()
         self.digests(4, self.ids[:4])
+        self.server.hang()
+
+    def mode_expected_nothing(self):
+        """Blocks that are as expected where nothing was."""
+        self.begin()
+        self.expected(0, 4)
+        self.server.hang()
+
+    def mode_expected_beyond(self):
+        """More of them than the image has."""
+        self.begin()
+        self.expected(0, BLOCKS + 1)
+        self.server.hang()
+
+    def mode_expected_huge(self):
+        """Four milliards of them."""
+        self.begin()
+        self.expected(0, 0xFFFFFFFF)
+        self.server.hang()
+
+    def mode_known_honest(self):
+        """Where the server expects all blocks: all of it properly."""
+        self.await_expectations()
+        self.expected()
+        self.end(sent=0)
+        self.server.hang()
+
+    def mode_known_twice(self):
+        """The same blocks a second time."""
+        self.await_expectations()
+        self.expected(0, 8)
+        self.expected(0, 8)
+        self.server.hang()
+
+    def mode_known_beyond(self):
+        """As expected up to the end of the image, and one more."""
+        self.await_expectations()
+        self.expected(0, 8)
+        self.expected(8, 9)
+        self.server.hang()
+
+    def mode_known_other_digest(self):
+        """As expected, but END is about other blocks."""
+        self.await_expectations()
+        self.expected()
+        self.end(sent=0, digest=hashlib.sha256(b"other").digest())
+        self.server.hang()
+
+    def mode_known_sent(self):
+        """A block that is as expected is sent none the less."""
+        self.await_expectations()
+        self.expected()
+        self.block(3)
         self.server.hang()
 
     def mode_not_asked(self):

@@ -7,10 +7,11 @@ import random
 import time
 
 import upkeep
-from fixture import IS_ROOT, SANITIZED, TRIMMED, cases, mount, run, tool, unmount
+from fixture import IS_ROOT, LONG, SANITIZED, TRIMMED, cases, mount, run, tool, unmount
 
 CUTS_WITHOUT_BARRIER = 6
-CUTS = 6 if SANITIZED or TRIMMED else 40
+CUTS = {"loose": 6 if SANITIZED or TRIMMED else 40,
+        "pack": 6 if SANITIZED or TRIMMED else 40 if LONG else 15}
 BELOW_BYTES = 1 << 30
 DISK_BYTES = 96 << 20
 SEED = int(os.environ.get("DISKDUMP_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -90,9 +91,10 @@ class PowerCut(upkeep.UpkeepScenario):
             return found
 
     def test_at_random_moments(self):
+        self.make_store()
         self.diskdump.run(*self.dump_words(0))
         manifests = 0
-        for number in range(CUTS):
+        for number in range(CUTS[self.format]):
             with self.subTest(number=number, seed=SEED):
                 process = self.start_words(self.words())
                 try:
@@ -103,11 +105,12 @@ class PowerCut(upkeep.UpkeepScenario):
                 manifests += self.check_copy(copy)
                 if len(self.manifests()) > 4:
                     os.unlink(os.path.join(self.store, self.random.choice(self.manifests())))
-        print(f"{CUTS} cuts, {manifests} manifests restored", flush=True)
+        print(f"{CUTS[self.format]} cuts, {manifests} manifests restored", flush=True)
         self.assertGreater(manifests, 0)
 
     def test_without_the_barrier_the_same_cuts_lose_data(self):
         # Otherwise the case above proves nothing.
+        self.make_store()
         lost = 0
         for number in range(CUTS_WITHOUT_BARRIER):
             self.diskdump.run(*self.dump_words(number % self.images_count), "--durability", "none")
@@ -118,6 +121,10 @@ class PowerCut(upkeep.UpkeepScenario):
                                              expect=None)
                     lost += done.status != 0
         self.assertGreater(lost, 0)
+
+
+class PowerCutPacks(PowerCut):
+    format = "pack"
 
 
 if __name__ == "__main__":

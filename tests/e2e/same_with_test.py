@@ -111,6 +111,13 @@ class SameWith(Surroundings):
         self.assertLess(sent["lz4"], sent["none"] * 0.8)
         self.assertLess(sent["zlib"], sent["none"] * 0.8)
 
+    def test_a_slow_link_gets_the_codec_that_it_needs(self):
+        # Digits of random bytes: nothing for lz4, a bit more than half for zlib.
+        image = images.write(self.path("digits"), images.bytes_of(7, 20_000_000).hex().encode())
+        done = self.check(Sshd(self), "--wire-limit", "4M", paths=[image])
+        self.assertLess(done.target["bytes_wire"], os.path.getsize(image) * 0.88)
+        self.assertGreater(done.target["bytes_wire"], os.path.getsize(image) * 0.5)
+
     def test_io_uring_refused_on_the_target(self):
         for number in ("EPERM", "ENOSYS"):
             with self.subTest(errno=number):

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 
 from fixture import (IS_ROOT, descendants, is_alive, read_proc, run, tool, wait_until)
+from relay import Relay
 
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server",
                 "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server")
@@ -43,8 +44,10 @@ class Sshd:
     host = "target"
 
     def __init__(self, case, sftp=True, options=(), wrapper=None, environment=None,
-                 host_key="ed25519", user_key="ed25519", user=None, start=True):
+                 host_key="ed25519", user_key="ed25519", user=None, start=True,
+                 host=None):
         self.case = case
+        self.host = host or self.host
         self.program = tool("sshd")
         tool("ssh")
         self.folder = tempfile.mkdtemp(prefix="sshd-", dir=case.folder)
@@ -156,6 +159,15 @@ class Sshd:
             "  GlobalKnownHostsFile /dev/null",
             *("  " + line for line in extra)]) + "\n")
 
+    def relayed(self):
+        """A relay that clients go through from now on."""
+        relay = Relay(self.case, self.port)
+        for name, before in (("ssh_config", "Port "), ("known_hosts", ":")):
+            with open(self.path(name), encoding="utf-8") as config:
+                text = config.read()
+            self.write(name, text.replace(f"{before}{self.port}", f"{before}{relay.port}"))
+        return relay
+
     @property
     def arguments(self):
         """What `diskdump dump` needs to get here."""
@@ -172,7 +184,7 @@ class Sshd:
     # ---- Faults ---------------------------------------------------------------------------------
 
     def sessions(self):
-        """The sshd processes that serve connections."""
+        """The sshd processes that serve connections, also one that nobody has logged in to."""
         return [p for p in descendants(self.process.pid)
                 if read_proc(p, "comm").strip().startswith(b"sshd")]
 

@@ -1,6 +1,8 @@
-"""Checks a loose store without diskdump's own code: every block file decodes to its name's SHA-256,
-every row of the index has its file, every block of every manifest is there."""
+"""Checks a store without diskdump's own code: every block decodes to its name's SHA-256, every row of the
+index has its block, every block of every manifest is there."""
 
+import base64
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -82,21 +84,138 @@ def block_files(base):
     return found
 
 
+def open_index(path):
+    """Closed at the end of `with`, and not some time later: SQLite keeps what it knows of a file per process
+    and inode number, and takes the file of the next mount, which has the same number, for this one."""
+    return contextlib.closing(sqlite3.connect(path))
+
+
+ENTRY = struct.Struct("<4sB3xII32sQQ")  # magic, codec, stored bytes, reserved, digest, checksums
+
+
+def is_pack(base):
+    return os.path.exists(os.path.join(base, ".blockstore", "packs.db"))
+
+
+def pack_rows(base):
+    """digest in hex → (stored bytes, pack, offset)"""
+    with open_index(os.path.join(base, ".blockstore", "packs.db")) as index:
+        rows = index.execute("SELECT hash, compressed_size, pack, offset FROM blocks").fetchall()
+    return {bytes(key).hex(): (size, pack, offset) for key, size, pack, offset in rows}
+
+
+def check_packs(base, sample=None):
+    """What is wrong with the rows of a store of packs: every one must name a whole entry."""
+    wrong = []
+    rows = pack_rows(base)
+    for number, (name, (size, pack, offset)) in enumerate(sorted(rows.items())):
+        if sample is not None and number >= sample:
+            break
+        path = os.path.join(base, ".blockstore", "packs", f"{pack:06}.pack")
+        try:
+            with open(path, "rb") as file:
+                file.seek(offset)
+                entry = file.read(ENTRY.size + size)
+            magic, codec, stored, reserved, digest, _, _ = ENTRY.unpack_from(entry)
+            if (magic, codec, stored, reserved) != (b"\x8dblk", 1, size, 0) or digest.hex() != name:
+                wrong.append(f"{name}: the entry in {path} at {offset} is another")
+            elif hashlib.sha256(decode_frame(entry[ENTRY.size:])).hexdigest() != name:
+                wrong.append(f"{name}: the content in {path} at {offset} has another digest")
+        except (OSError, ValueError, IndexError, struct.error) as failure:
+            wrong.append(f"{name}: {path} at {offset}: {failure}")
+    return wrong
+
+
+def held_blocks(base):
+    """The digests that the store holds, in hex."""
+    return set(pack_rows(base)) if is_pack(base) else set(block_files(base))
+
+
 def index_rows(base):
     path = os.path.join(base, ".blockstore", "blocks.db")
     if not os.path.exists(path):
         return {}
-    with sqlite3.connect(path) as index:
+    with open_index(path) as index:
         return dict(index.execute("SELECT hash, compressed_size FROM blocks"))
 
 
-def manifest_blocks(path):
+def pack_content(base, name):
+    """The content of one block of a store of packs."""
+    with open_index(os.path.join(base, ".blockstore", "packs.db")) as index:
+        size, pack, offset = index.execute("SELECT compressed_size, pack, offset FROM blocks WHERE hash = ?",
+                                           (bytes.fromhex(name),)).fetchone()
+    with open(os.path.join(base, ".blockstore", "packs", f"{pack:06}.pack"), "rb") as file:
+        file.seek(offset)
+        return decode_frame(file.read(ENTRY.size + size)[ENTRY.size:])
+
+
+def manifest_lists(path):
+    """The lists that a manifest names, in hex; None where it holds the digests itself."""
     with open(path, encoding="utf-8") as manifest:
-        return [line.strip() for line in manifest if line.strip() and not line.startswith("#")]
+        if manifest.readline() != "# diskdump manifest v2\n":
+            return None
+        return [base64.b64decode(line.strip() + "=", validate=True).hex()
+                for line in manifest if line.strip() and not line.startswith("#")]
+
+
+def manifest_total(path):
+    with open(path, encoding="utf-8") as manifest:
+        for line in manifest:
+            if line.startswith("# total_blocks: "):
+                return int(line.split(": ")[1])
+    raise ValueError(f"{path}: no total_blocks")
+
+
+def manifest_blocks(path, base=None, whole=True):
+    """The digests that a manifest holds, or its lists in the store at `base`. What an interrupted dump left is
+    not `whole`."""
+    lists = manifest_lists(path)
+    if lists is None:
+        with open(path, encoding="utf-8") as manifest:
+            return [line.strip() for line in manifest if line.strip() and not line.startswith("#")]
+    found = []
+    total = manifest_total(path)
+    for name in lists:
+        content = pack_content(base, name)
+        wanted = min(4096, total - len(found))
+        fits = len(content) == 32 * wanted or not whole and name == lists[-1] and len(content) <= 32 * wanted
+        if not fits or hashlib.sha256(content).hexdigest() != name:
+            raise ValueError(f"{path}: {name} is no list of {wanted} digests")
+        found += [content[at:at + 32].hex() for at in range(0, len(content), 32)]
+    if whole and len(found) != total:
+        raise ValueError(f"{path}: {len(found)} digests instead of {total}")
+    return found
+
+
+def needed_by(path, base, whole=True):
+    """The blocks of the store that a manifest needs: its lists, and what they name."""
+    return set(manifest_lists(path) or []) | set(manifest_blocks(path, base, whole))
 
 
 def check(base, sample=None):
     """What is wrong with the store, as sentences. `sample`: look into only so many blocks."""
+    wrong = check_packs(base, sample) if is_pack(base) else check_files(base, sample)
+    held = held_blocks(base)
+    for where, _, names in os.walk(base):
+        for name in names:
+            if name.endswith(".manifest"):
+                path = os.path.join(where, name)
+                lists = set(manifest_lists(path) or [])
+                if lists - held:
+                    wrong.append(f"{path}: {len(lists - held)} of its lists are missing")
+                    continue
+                try:
+                    missing = needed_by(path, base) - held
+                except (OSError, ValueError, IndexError, struct.error) as failure:
+                    wrong.append(f"{path}: {failure}")
+                    continue
+                if missing:
+                    wrong.append(f"{path}: {len(missing)} of its blocks are missing")
+    return wrong
+
+
+def check_files(base, sample=None):
+    """The same for what block files and their rows say."""
     wrong = []
     files = block_files(base)
     for number, (name, path) in enumerate(sorted(files.items())):
@@ -116,11 +235,4 @@ def check(base, sample=None):
             wrong.append(f"the index has {name}, the store has not")
         elif os.path.getsize(files[name]) != size:
             wrong.append(f"{name}: the index says {size} bytes")
-    for where, _, names in os.walk(base):
-        for name in names:
-            if name.endswith(".manifest"):
-                path = os.path.join(where, name)
-                missing = set(manifest_blocks(path)) - set(files)
-                if missing:
-                    wrong.append(f"{path}: {len(missing)} of its blocks are missing")
     return wrong

@@ -41,6 +41,8 @@ class UpkeepScenario(Scenario):
     """Images, each dumped under names that tell which one it was."""
 
     images_count = 6
+    # The one of dump is loose; other formats are made by init.
+    format = "loose"
 
     def setUp(self):
         super().setUp()
@@ -51,6 +53,9 @@ class UpkeepScenario(Scenario):
             path = make_image(self.path(f"image{number}"), number)
             self.image_paths.append(path)
             self.digests.append(sha256_of(path))
+
+    def make_store(self):
+        self.diskdump.run("init", "--format", self.format, "--block-size", BLOCK)
 
     def dump_words(self, number):
         return ["dump", "--block-size", BLOCK, f"localhost:{self.image_paths[number]}",
@@ -85,24 +90,52 @@ class UpkeepScenario(Scenario):
             self.assertEqual(self.restored_digest(manifest), self.expected_of(manifest), manifest)
 
     def assert_rows_are_true(self):
+        if store_check.is_pack(self.store):
+            self.assertEqual(store_check.check_packs(self.store), [])
+            return
         files = store_check.block_files(self.store)
         for name, size in store_check.index_rows(self.store).items():
             self.assertIn(name, files, "a row without its file")
             self.assertEqual(os.path.getsize(files[name]), size, f"the row of {name} is wrong")
+
+    def kept_for_resume(self):
+        """What interrupted dumps name: gc keeps it for --resume."""
+        folder = os.path.join(self.store, ".blockstore", "interrupted")
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        self.assertEqual([n for n in names if not n.endswith(".part")], [])
+        kept = set()
+        for name in names:
+            kept |= store_check.needed_by(os.path.join(folder, name), self.store, whole=False)
+        return kept
 
     def assert_store_is_clean(self):
         """After a gc with nobody else at work: no file that is not needed, nothing temporary."""
         self.assertEqual(store_check.check(self.store), [])
         named = set()
         for manifest in self.manifests():
-            named |= set(store_check.manifest_blocks(os.path.join(self.store, manifest)))
-        self.assertEqual(set(store_check.block_files(self.store)), named,
-                         "block files that no manifest names are left")
+            named |= store_check.needed_by(os.path.join(self.store, manifest), self.store)
         blockstore = os.path.join(self.store, ".blockstore")
+        held = store_check.held_blocks(self.store)
+        self.assertEqual(held - named - self.kept_for_resume(), set(),
+                         "blocks that neither a manifest nor an interrupted dump names")
+        packs = os.path.join(blockstore, "packs")
+        if os.path.isdir(packs):
+            self.assert_packs_are_used(packs)
         for folder in ("tmp", "leases"):
             where = os.path.join(blockstore, folder)
             if os.path.isdir(where):
                 self.assertEqual(os.listdir(where), [], f"something temporary is left in {folder}")
+
+
+    def assert_packs_are_used(self, packs):
+        """No pack is there for nothing, and less than half of all is free space."""
+        rows = store_check.pack_rows(self.store).values()
+        used = {f"{pack:06}.pack" for _, pack, _ in rows}
+        self.assertEqual(set(os.listdir(packs)), used)
+        total = sum(os.path.getsize(os.path.join(packs, name)) for name in used)
+        needed = sum(size + 64 for size, _, _ in rows) + 64 * len(used)
+        self.assertLessEqual(needed, total)
+        self.assertGreater(needed, total // 2, "free space was not given back")
 
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

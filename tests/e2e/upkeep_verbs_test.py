@@ -52,6 +52,16 @@ class Pruning(Verbs):
         self.assertIn("would remove", text)
         self.assertIn("6 of 8 manifests would be removed", text)
         self.assertEqual(tree(self.store), before)
+        would = self.event("gc", "prune", "--keep-last", 1, "--dry-run")
+        self.assertEqual((would["dry_run"], would["blocks_freed"]), (True, 0))
+        self.assertIn(f"would delete {would['blocks_condemned']} blocks", text)
+        self.assertEqual(self.events("gc", "prune", "--keep-last", 1, "--dry-run", "--no-gc"), [])
+        self.assertEqual(tree(self.store), before)
+        # What it foretold is what happens.
+        freed = self.event("gc", "prune", "--keep-last", 1)
+        self.assertGreater(freed["blocks_freed"], 0)
+        self.assertEqual((freed["blocks_freed"], freed["bytes_freed"]),
+                         (would["blocks_condemned"], would["bytes_condemned"]))
 
     def test_only_the_names_that_were_given(self):
         self.make_days()

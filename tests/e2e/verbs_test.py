@@ -70,6 +70,45 @@ class Import(Verbs):
         self.assertEqual(os.listdir(self.store), [])
 
 
+class Init(Verbs):
+    def test_a_store_is_made_once_and_then_only_looked_at(self):
+        event = self.event("init", "init", "--format", "pack", "--block-size", "64K")
+        self.assertEqual((event["format"], event["block_size"], event["created"]), ("pack", 65536, True))
+        before = tree(self.store)
+        again = self.event("init", "init", "--format", "pack")
+        self.assertEqual((again["block_size"], again["created"]), (65536, False))
+        self.assertIn("already", self.text("init", "--format", "pack"))
+        for arguments in (["--format", "loose"], ["--format", "pack", "--block-size", "128K"]):
+            done = self.run_verb("init", *arguments, expect=FAILED)
+            self.assertIn(self.store, done.stderr)
+            self.assertIn("already", done.stderr)
+        self.assertEqual(tree(self.store), before)
+        status = self.event("status", "status")
+        self.assertEqual((status["format"], status["block_size"]), ("pack", 65536))
+
+    def test_without_init_the_first_dump_makes_a_loose_one(self):
+        self.take(1)
+        self.assertEqual(self.event("status", "status")["format"], "loose")
+        self.assertFalse(self.event("init", "init")["created"])
+
+    def test_the_reading_verbs_say_the_same_of_packs(self):
+        self.run_verb("init", "--format", "pack")
+        first = self.take(1, 2, 0, 3)
+        self.take(1, 4, 0, 3)
+        info = self.event("info", "info", first)
+        self.assertEqual((info["blocks_unique"], info["blocks_shared"], info["blocks_missing"]), (1, 3, 0))
+        self.assertGreater(info["bytes_stored_unique"], BLOCK)
+        status = self.event("status", "status")
+        # A list for each manifest is a block, too.
+        self.assertEqual((status["blocks"], status["blocks_named"], status["lists"], status["blocks_missing"]),
+                         (7, 5, 2, 0))
+        self.assertGreater(status["bytes_stored"], 4 * BLOCK)
+        self.assertEqual(self.event("diff", "diff", "web-sda~1", "web-sda")["blocks_changed"], 1)
+        self.assertEqual(self.event("reindex", "reindex")["blocks"], 7)
+        dry = self.event("gc", "prune", "--keep-last", "1", "--dry-run")
+        self.assertEqual(dry["blocks_condemned"], 2)  # a block and a list
+
+
 class Reading(Verbs):
     def test_list_chooses_by_name_and_date(self):
         self.take(1, source="web1", date="2026-01-01")

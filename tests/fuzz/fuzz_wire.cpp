@@ -116,6 +116,12 @@ void decode_again(message_kind kind, byte_view payload) {
     case message_kind::codec:
       encode_codec(again, decode_codec(payload));
       break;
+    case message_kind::limit:
+      encode(again, decode_limit(payload));
+      break;
+    case message_kind::expect:
+      encode(again, decode_expect(payload));
+      break;
     case message_kind::done:
       decode_done(payload);
       encode_done(again);
@@ -179,13 +185,22 @@ class server_machine {
     printable_only(m.build);
     session_.start();
   }
-  void on(source_message const& m) { printable_only(m.identity); }
+  void on(source_message const& m) {
+    printable_only(m.identity);
+    expect();
+  }
   void on(digests_message const& m) {
     auto index = m.first;
+    trap(m.runs.size() > limits::digest_runs_max);
     for (auto const& run : m.runs) {
       if (run.kind == run_kind::data) unanswered_.push_back(index);
+      // What we told, and nothing else.
+      if (run.kind == run_kind::expected) {
+        trap(run.blocks.value != 1 || run.id != expected_id(index));
+      }
       index += run.blocks;
     }
+    expect();
     trap(unanswered_.size() != session_.unanswered());
     std::vector<verdict> verdicts(
         decide_.below(static_cast<std::uint32_t>(unanswered_.size()) + 1));
@@ -195,6 +210,7 @@ class server_machine {
       unanswered_.pop_front();
     }
     session_.answer(verdicts);
+    session_.limit_read(session_.unanswered());
   }
   void on(block_incoming const& b) {
     trap(b.payload_bytes > block_bytes);
@@ -212,7 +228,22 @@ class server_machine {
   void on(ended const&) {
     trap(session_.unsettled() != 0);
     session_.switch_codec(codec_policy::zlib);
+    session_.limit_read(1);
     session_.finish();
+  }
+  // Of each three blocks the first two; the third is expected to be nothing.
+  static block_id expected_id(block_index i) {
+    block_id id;
+    if (i.value % 3 != 2) id.bytes[0] = static_cast<std::byte>(i.value % 3 + 1);
+    return id;
+  }
+  void expect() {
+    auto const from = std::max(session_.expected_from(), session_.expected_until());
+    std::vector<block_id> ids;
+    for (auto i = from; ids.size() < std::min<std::size_t>(6, session_.expected_room()); ++i) {
+      ids.push_back(expected_id(i));
+    }
+    if (!ids.empty()) session_.expect(from, ids);
   }
   void settle() {
     session_.settle(waits_.front(), decide_.below(2) == 0 ? verdict::have : verdict::need);
@@ -265,6 +296,7 @@ class agent_machine {
       session_.block({v.index, block_codec::lz4, raw_bytes}, 1, header);
     }
   }
+  void on(limit_message const&) {}
   void on(codec_policy policy) { trap(policy > codec_policy::zlib); }
   void on(finished const&) { trap(!ended_); }
 
@@ -272,7 +304,12 @@ class agent_machine {
     while (announcing_ && next_.value < geometry_.blocks().value &&
            session_.unsettled() < start_.batch_blocks) {
       bool const data = decide_.below(4) != 0;
-      session_.digests({next_, {{data ? run_kind::data : run_kind::hole, {}, {1}}}});
+      auto const& id = session_.expected(next_);
+      if (id != no_block && decide_.below(2) == 0) {
+        session_.digests({next_, {{run_kind::expected, id, {1}}}});
+      } else {
+        session_.digests({next_, {{data ? run_kind::data : run_kind::hole, {}, {1}}}});
+      }
       ++next_;
     }
     if (session_.complete()) {

@@ -22,7 +22,9 @@ MAY_INCLUDE = {
     "transport": {"base", "codec", "async", "io"},
     "store": {"base", "codec", "async", "io"},
     "pipeline": {"base", "codec", "async", "io", "wire", "transport", "store"},
-    "cli": {"base", "codec", "async", "io", "wire", "transport", "store", "pipeline", "agent"},
+    "bench": {"base", "codec", "async", "io", "transport", "store", "pipeline"},
+    "cli": {"base", "codec", "async", "io", "wire", "transport", "store", "pipeline", "bench",
+            "agent"},
     # No libssh2, no store, no SQLite in what is put on a target.
     "agent": {"base", "codec", "async", "io", "wire"},
 }
@@ -39,12 +41,13 @@ THIRD_PARTY = [
     # Digests for blocks, fingerprints and random numbers for connections.
     (["openssl/*"], {"src/codec": 2, "src/transport": 2}),
     (["lz4*"], {"src/codec": 2}),
-    (["zlib.h"], {"src/codec": 2}),
+    (["libdeflate.h"], {"src/codec": 1}),
+    (["xxhash.h"], {"src/codec": 1}),
     (["fmt/*"], {"src/base": 2}),
     (["sqlite3.h"], {"src/store": 2}),
     (["CLI/*"], {"src/cli": 2}),
     # config.json of the store, events of the command line.
-    (["nlohmann/*"], {"src/store": 2, "src/cli": 2}),
+    (["nlohmann/*"], {"src/store": 2, "src/cli": 3}),
 ]
 
 SYSTEM_FOLDERS = ("sys/", "linux/", "netinet/", "arpa/", "net/", "asm/", "bits/")

@@ -26,7 +26,7 @@ LINES_MAX = 500
 HEAD_LINES = 15
 CODE_FOLDERS = ("src", "agent", "tests", "bench")
 MODULES = ["src/" + m for m in ("base", "codec", "wire", "async", "io", "transport", "store",
-                                "pipeline", "cli")] + ["agent", "bench", "tests"]
+                                "pipeline", "bench", "cli")] + ["agent", "bench", "tests"]
 FORMATS = {"src/wire": "PROTOCOL.md", "src/store": "FORMAT.md"}
 
 

@@ -240,6 +240,9 @@ void server_script::on_digests(digests_message const& m) {
       record.ids.emplace(at.value, run.id);
       verdicts.push_back(hooks_.decide ? hooks_.decide(at, run.id) : verdict::need);
       if (verdicts.back() == verdict::wait) waiting.push_back(at);
+    } else if (run.kind == run_kind::expected) {
+      record.ids.emplace(at.value, run.id);
+      ++record.expected_blocks;
     } else {
       (run.kind == run_kind::hole ? record.hole_blocks : record.zero_blocks) += run.blocks.value;
     }
@@ -256,6 +259,14 @@ void server_script::on_block(block_received& m) {
   decompressor_.decompress(m.codec, m.payload, raw);
   CHECK(sha256(raw) == m.id);
   if (hooks_.keep_blocks) record.blocks.emplace(m.index.value, std::move(raw));
+}
+
+void server_script::tell_expected() {
+  auto const& ids = hooks_.expected;
+  auto const from = std::max(session.expected_from(), session.expected_until());
+  auto const until = std::min<std::uint64_t>(ids.size(), from.value + session.expected_room());
+  if (!session.has_started() || from.value >= until) return;
+  session.expect(from, std::span(ids).subspan(from.value, until - from.value));
 }
 
 void server_script::react(server_session::event& event) {
@@ -286,6 +297,7 @@ dump_record server_script::run() {
   byte_vector input;
   bool open = true;
   while (open && !hang_up) {
+    tell_expected();
     append_bytes(output, std::exchange(raw_output, {}));
     append_bytes(output, session.take_output());
     input.clear();
@@ -306,6 +318,14 @@ dump_record server_script::run() {
   record.exit_status = agent.wait();
   record.elapsed = std::chrono::steady_clock::now() - began;
   return std::move(record);
+}
+
+start_message small_start(std::string path, std::uint32_t batch_blocks) {
+  start_message start;
+  start.path = std::move(path);
+  start.block_bytes = small_block;
+  start.batch_blocks = batch_blocks;
+  return start;
 }
 
 dump_record run_dump(agent_kind kind, start_message start, server_hooks hooks,

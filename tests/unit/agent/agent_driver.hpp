@@ -11,11 +11,24 @@
 #include <string>
 #include <vector>
 
+#include "base/limits.hpp"
 #include "wire/server_session.hpp"
 
 namespace diskdump {
 
 enum class agent_kind { native, python };
+
+// For cases that hold for both.
+struct native_agent {
+  static constexpr auto kind = agent_kind::native;
+};
+struct python_agent {
+  static constexpr auto kind = agent_kind::python;
+};
+
+inline constexpr std::uint32_t small_block = limits::block_bytes_min;
+// A dump of `path` in small blocks.
+[[nodiscard]] start_message small_start(std::string path, std::uint32_t batch_blocks);
 
 struct agent_options {
   bool without_uring = false;
@@ -57,6 +70,7 @@ struct dump_record {
   std::map<std::uint64_t, block_id> ids;  // of data blocks, as announced
   std::uint64_t zero_blocks = 0;
   std::uint64_t hole_blocks = 0;
+  std::uint64_t expected_blocks = 0;  // of those in `ids`
   std::uint64_t digests_messages = 0;
   std::map<std::uint64_t, byte_vector> blocks;  // sent ones, decompressed and checked
   std::map<block_codec, std::uint64_t> codecs;
@@ -79,6 +93,8 @@ struct server_hooks {
   std::function<verdict(block_index, block_id const&)> decide = {};
   // After each event, with the default reaction done.
   std::function<void(server_script&, server_session::event const&)> after = {};
+  // What the blocks are expected to be, told with START and as far ahead as may be.
+  std::vector<block_id> expected = {};
   bool keep_blocks = true;
   bool check_blocks = true;
 };
@@ -102,6 +118,7 @@ class server_script {
   void react(server_session::event& event);
   void on_digests(digests_message const& m);
   void on_block(block_received& m);
+  void tell_expected();
 
   server_hooks hooks_;
   block_decompressor decompressor_;

@@ -17,14 +17,6 @@
 namespace diskdump {
 namespace {
 
-struct native_agent {
-  static constexpr auto kind = agent_kind::native;
-};
-struct python_agent {
-  static constexpr auto kind = agent_kind::python;
-};
-
-constexpr std::uint32_t small_block = limits::block_bytes_min;
 constexpr std::uint32_t block = limits::block_bytes_default;
 
 start_message start_for(std::string path, std::uint32_t block_bytes = block,
@@ -468,16 +460,6 @@ TEST_CASE_TEMPLATE("options of START are accepted together", A, native_agent, py
   start.threads_max = 1;
   start.read_limit_bytes_per_s = 100 * limits::MiB;
   check_complete(run_dump(A::kind, start), image, small_block);
-}
-
-TEST_CASE_TEMPLATE("a read limit is kept", A, native_agent, python_agent) {
-  scratch_folder const folder;
-  auto const image = random_bytes(64 * small_block, 24);
-  auto start = start_for(folder.file("image", image), small_block);
-  start.read_limit_bytes_per_s = 128 * small_block;
-  auto const record = run_dump(A::kind, start);
-  check_complete(record, image, small_block);
-  CHECK(record.elapsed >= std::chrono::milliseconds(300));
 }
 
 TEST_SUITE_END();

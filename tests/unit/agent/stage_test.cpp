@@ -7,10 +7,10 @@
 #include "agent/agent_errc.hpp"
 #include "agent/hold.hpp"
 #include "agent/read.hpp"
-#include "agent/read_limiter.hpp"
 #include "agent/rescue.hpp"
 #include "agent/send.hpp"
 #include "agent_driver.hpp"
+#include "async/rate_limiter.hpp"
 #include "async/scope.hpp"
 #include "base/limits.hpp"
 #include "io/fault_disk.hpp"
@@ -135,7 +135,7 @@ struct reading {
   block_geometry geometry;
   buffer_pool slots;
   asio_timer_source timers;
-  read_limiter limiter{timers, 0};
+  rate_limiter limiter{timers, 0};
   image_reader reader;
   std::vector<bad_range> bad;
   byte_vector content;
@@ -261,35 +261,6 @@ TEST_CASE("send lanes are bounded by threads and by what compressing takes") {
     CHECK(lanes >= 1);
   }
   CHECK(send_lanes(limits::worker_threads_max, limits::block_bytes_default) == 11);
-}
-
-// ---- Read limit ---------------------------------------------------------------------------------
-
-TEST_CASE("a limited reader sleeps as long as its bytes cost") {
-  asio::io_context loop;
-  manual_timer_source timers(loop.get_executor());
-  read_limiter limiter(timers, 1000);
-  int taken = 0;
-  auto const reader = [](read_limiter& limit, int& count) -> task<> {
-    for (int i = 0; i < 3; ++i) {
-      co_await limit.take(500);
-      ++count;
-    }
-  };
-  asio::co_spawn(loop, reader(limiter, taken), [](std::exception_ptr) {});
-  auto const pass = [&](int milliseconds) {
-    timers.advance(std::chrono::milliseconds(milliseconds));
-    loop.restart();
-    loop.poll();
-  };
-  pass(0);
-  CHECK(taken == 1);
-  pass(399);
-  CHECK(taken == 1);
-  pass(200);
-  CHECK(taken == 2);
-  pass(600);
-  CHECK(taken == 3);
 }
 
 // ---- Hold ---------------------------------------------------------------------------------------

@@ -23,11 +23,11 @@ task<> receive_one(receiver<int>& in, std::optional<int>& got, bool& done) {
   done = true;
 }
 
-struct fixture {
+struct channel_fixture {
   asio::io_context loop;
   sender<int> out;
   receiver<int> in;
-  explicit fixture(std::size_t items_max) {
+  explicit channel_fixture(std::size_t items_max) {
     auto halves = make_channel<int>(loop.get_executor(), items_max);
     out = std::move(halves.first);
     in = std::move(halves.second);
@@ -82,7 +82,7 @@ task<> receive_all(receiver<int> in, std::vector<int>& got, bool& cancelled) {
 
 TEST_SUITE("channel") {
   TEST_CASE("a sender waits while the queue is full") {
-    fixture f(2);
+    channel_fixture f(2);
     f.fill(2);
     CHECK(f.out.full());
     int more = 7;
@@ -100,7 +100,7 @@ TEST_SUITE("channel") {
   }
 
   TEST_CASE("a blocked sender is woken when the receiver is dropped") {
-    fixture f(1);
+    channel_fixture f(1);
     f.fill(1);
     bool sent = false;
     auto const s = start(f.loop, send_one(f.out, 1, sent));
@@ -115,7 +115,7 @@ TEST_SUITE("channel") {
   }
 
   TEST_CASE("a blocked receiver is woken when the sender is dropped without finishing") {
-    fixture f(1);
+    channel_fixture f(1);
     std::optional<int> got;
     bool done = false;
     auto const r = start(f.loop, receive_one(f.in, got, done));
@@ -128,7 +128,7 @@ TEST_SUITE("channel") {
   }
 
   TEST_CASE("what was sent before the sender was dropped still arrives") {
-    fixture f(2);
+    channel_fixture f(2);
     f.fill(1);
     {
       auto const dropped = std::move(f.out);
@@ -142,7 +142,7 @@ TEST_SUITE("channel") {
   }
 
   TEST_CASE("a blocked receiver gets the end when the sender finishes") {
-    fixture f(1);
+    channel_fixture f(1);
     std::optional<int> got = 5;
     bool done = false;
     auto const r = start(f.loop, receive_one(f.in, got, done));
@@ -161,7 +161,7 @@ TEST_SUITE("channel") {
   }
 
   TEST_CASE("a cancelled send did not enqueue") {
-    fixture f(1);
+    channel_fixture f(1);
     f.fill(1);
     bool sent = false;
     auto const s = start(f.loop, send_one(f.out, 1, sent));
@@ -182,7 +182,7 @@ TEST_SUITE("channel") {
   }
 
   TEST_CASE("a cancelled receive took nothing") {
-    fixture f(2);
+    channel_fixture f(2);
     std::optional<int> got;
     bool done = false;
     auto const r = start(f.loop, receive_one(f.in, got, done));
@@ -195,7 +195,7 @@ TEST_SUITE("channel") {
   }
 
   TEST_CASE("a wake-up that met a cancelled receiver reaches the next one") {
-    fixture f(2);
+    channel_fixture f(2);
     std::optional<int> first, second;
     bool done = false;
     auto const a = start(f.loop, receive_one(f.in, first, done));

@@ -102,6 +102,23 @@ TEST_SUITE("offload") {
     CHECK(ran_on != std::this_thread::get_id());
   }
 
+  TEST_CASE("a pool without threads runs its work on the executor that it was given") {
+    asio::io_context loop;
+    worker_pool pool(loop.get_executor(), 3);
+    CHECK(pool.threads() == 3);
+    int sum = 0;
+    std::thread::id ran_on, resumed_on;
+    run_task(loop, whole(pool, sum, ran_on, resumed_on));
+    CHECK(sum == 45 + 100 + 7);
+    CHECK(ran_on == std::this_thread::get_id());
+    CHECK(resumed_on == std::this_thread::get_id());
+    CHECK_THROWS_WITH((void)run_task(loop, job_that_throws(pool)), "in the job");
+    std::multiset<std::size_t> seen;
+    std::mutex mutex;
+    run_task(loop, visit_all(pool, 100, seen, mutex));
+    CHECK(seen.size() == 100);
+  }
+
   TEST_CASE("what the function throws reaches the caller") {
     asio::io_context loop;
     worker_pool pool(1);

@@ -55,7 +55,7 @@ task<> drop_sender(sender<int> out, timer_source& timers) {
   throw std::runtime_error("the disk failed");
 }
 
-struct fixture {
+struct scope_fixture {
   asio::io_context loop;
   manual_timer_source timers{loop.get_executor()};
   int ended = 0;
@@ -69,7 +69,7 @@ std::string text_of(spawned const& child) {
   return child.failure ? describe(child.failure) : std::string();
 }
 
-task<> two_failures(fixture& f, scope*& inside) {
+task<> two_failures(scope_fixture& f, scope*& inside) {
   co_await with_scope([&](scope& s) {
     inside = &s;
     s.spawn(sleep_then_fail(f.timers, 3s, "third second"));
@@ -78,20 +78,20 @@ task<> two_failures(fixture& f, scope*& inside) {
     s.spawn(sleep_then(f.timers, 100s, f.ended));
   });
 }
-task<> failing_after_cancel(fixture& f) {
+task<> failing_after_cancel(scope_fixture& f) {
   co_await with_scope([&](scope& s) {
     s.spawn(fail_when_cancelled(f.timers, "late"));
     s.spawn(sleep_then_fail(f.timers, 1s, "first"));
   });
 }
-task<> broken_channel_is_noise(fixture& f) {
+task<> broken_channel_is_noise(scope_fixture& f) {
   auto [out, in] = make_channel<int>(f.loop.get_executor(), 1);
   co_await with_scope([&](scope& s) {
     s.spawn(receive_one(std::move(in)));
     s.spawn(drop_sender(std::move(out), f.timers));
   });
 }
-task<> only_noise(fixture& f) {
+task<> only_noise(scope_fixture& f) {
   auto [out, in] = make_channel<int>(f.loop.get_executor(), 1);
   auto dropped = std::move(out);
   co_await with_scope([&](scope& s) {
@@ -99,41 +99,41 @@ task<> only_noise(fixture& f) {
     sender<int>(std::move(dropped));
   });
 }
-task<> spawn_after_cancel(fixture& f) {
+task<> spawn_after_cancel(scope_fixture& f) {
   co_await with_scope([&](scope& s) {
     s.cancel();
     s.spawn(sleep_then(f.timers, 1h, f.ended));
     s.spawn(end_at_once(f.ended));
   });
 }
-task<> spawn_and_join(fixture& f) {
+task<> spawn_and_join(scope_fixture& f) {
   scope s(co_await asio::this_coro::executor);
   s.spawn(sleep_then(f.timers, 1h, f.ended));
   s.spawn(clean_up_slowly(f.timers, f.ended));
   co_await s.join();
 }
-task<> body_that_throws(fixture& f) {
+task<> body_that_throws(scope_fixture& f) {
   co_await with_scope([&](scope& s) {
     s.spawn(sleep_then(f.timers, 1h, f.ended));
     throw std::runtime_error("body");
   });
 }
-task<> body_that_waits(fixture& f, scope& s) {
+task<> body_that_waits(scope_fixture& f, scope& s) {
   s.spawn(sleep_then(f.timers, 5s, f.ended));
   co_await f.timers.sleep(1s);
   s.spawn(sleep_then(f.timers, 1s, f.ended));
 }
-task<> coroutine_body(fixture& f) {
+task<> coroutine_body(scope_fixture& f) {
   co_await with_scope([&](scope& s) { return body_that_waits(f, s); });
 }
-task<> spawn_grandchild(fixture& f, scope& s) {
+task<> spawn_grandchild(scope_fixture& f, scope& s) {
   co_await f.timers.sleep(1s);
   s.spawn(sleep_then(f.timers, 1s, f.ended));
 }
-task<> grows_while_joined(fixture& f) {
+task<> grows_while_joined(scope_fixture& f) {
   co_await with_scope([&](scope& s) { s.spawn(spawn_grandchild(f, s)); });
 }
-task<> cancelled_without_a_wait(fixture& f, worker_pool& pool, spawned& self, bool bare) {
+task<> cancelled_without_a_wait(scope_fixture& f, worker_pool& pool, spawned& self, bool bare) {
   // The cancellation comes during an offload, which does not notice it.
   co_await offload(pool, [] {});
   self.cancel();
@@ -151,7 +151,7 @@ task<> cancelled_without_a_wait(fixture& f, worker_pool& pool, spawned& self, bo
 
 TEST_SUITE("scope") {
   TEST_CASE("the failure that came first in time is thrown, and cancels the others") {
-    fixture f;
+    scope_fixture f;
     scope* inside = nullptr;
     auto const parent = start(f.loop, two_failures(f, inside));
     f.pass(1s);
@@ -166,7 +166,7 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("of two failures in the same moment the earlier one is thrown") {
-    fixture f;
+    scope_fixture f;
     scope* inside = nullptr;
     auto const parent = start(f.loop, two_failures(f, inside));
     f.pass(10s);
@@ -174,27 +174,27 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("what fails only because it was cancelled does not hide the cause") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, failing_after_cancel(f));
     f.pass(1s);
     CHECK(text_of(*parent) == "first");
   }
 
   TEST_CASE("a broken channel is noise beside the failure that broke it") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, broken_channel_is_noise(f));
     f.pass(1s);
     CHECK(text_of(*parent) == "the disk failed");
   }
 
   TEST_CASE("noise alone is thrown rather than swallowed") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, only_noise(f));
     CHECK(parent->failed_with(async_errc::channel_broken));
   }
 
   TEST_CASE("a child spawned after cancel() is cancelled at its first wait") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, spawn_after_cancel(f));
     CHECK(parent->ended);
     CHECK(parent->aborted());
@@ -202,7 +202,7 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("a cancelled join waits for children that clean up") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, spawn_and_join(f));
     parent->cancel();
     settle(f.loop);
@@ -214,7 +214,7 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("cancelling a join twice changes nothing") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, spawn_and_join(f));
     parent->cancel();
     settle(f.loop);
@@ -226,7 +226,7 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("a body that throws cancels the children it spawned") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, body_that_throws(f));
     CHECK(parent->ended);
     CHECK(text_of(*parent) == "body");
@@ -234,7 +234,7 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("a body may be a coroutine, and children outlast it") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, coroutine_body(f));
     f.pass(1s);
     f.pass(1s);
@@ -247,7 +247,7 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("a cancelled coroutine body cancels the children") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, coroutine_body(f));
     parent->cancel();
     settle(f.loop);
@@ -256,7 +256,7 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("join waits for what children spawn") {
-    fixture f;
+    scope_fixture f;
     auto const parent = start(f.loop, grows_while_joined(f));
     f.pass(1s);
     CHECK_FALSE(parent->ended);
@@ -266,7 +266,7 @@ TEST_SUITE("scope") {
   }
 
   TEST_CASE("a coroutine that was cancelled before it spawned leaves no child behind") {
-    fixture f;
+    scope_fixture f;
     worker_pool pool(1);
     for (bool const bare : {false, true}) {
       CAPTURE(bare);

@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-struct fixture {
+struct timer_fixture {
   asio::io_context loop;
   manual_timer_source timers{loop.get_executor()};
   void pass(std::chrono::milliseconds duration) {
@@ -43,7 +43,7 @@ task<int> attempt(attempts& a) {
   if (++a.made <= a.failures) throw error(async_errc::timed_out, a.kind);
   co_return a.made;
 }
-task<> retrying(fixture& f, attempts& a, retry_policy policy, int& result) {
+task<> retrying(timer_fixture& f, attempts& a, retry_policy policy, int& result) {
   result = co_await retry(f.timers, policy, [] { return 0.0; }, [&a] { return attempt(a); });
 }
 
@@ -56,17 +56,17 @@ task<int> slow(timer_source& timers, std::chrono::seconds duration, bool& cancel
   }
   co_return 42;
 }
-task<> limited(fixture& f, std::chrono::seconds limit, std::chrono::seconds duration, int& result,
-               bool& cancelled) {
+task<> limited(timer_fixture& f, std::chrono::seconds limit, std::chrono::seconds duration,
+               int& result, bool& cancelled) {
   result = co_await with_timeout(f.timers, limit, slow(f.timers, duration, cancelled));
 }
 task<> fail_now() {
   throw error(async_errc::channel_broken, severity::permanent);
   co_return;
 }
-task<> limited_failure(fixture& f) { co_await with_timeout(f.timers, 1s, fail_now()); }
+task<> limited_failure(timer_fixture& f) { co_await with_timeout(f.timers, 1s, fail_now()); }
 task<std::optional<int>> receive_from(receiver<int>& in) { co_return co_await in.receive(); }
-task<> receive_limited(fixture& f, receiver<int>& in, std::optional<int>& got) {
+task<> receive_limited(timer_fixture& f, receiver<int>& in, std::optional<int>& got) {
   got = co_await with_timeout(f.timers, 1s, receive_from(in));
 }
 
@@ -74,7 +74,7 @@ task<> receive_limited(fixture& f, receiver<int>& in, std::optional<int>& got) {
 
 TEST_SUITE("timer") {
   TEST_CASE("sleepers wake in order of their time, and only when it has come") {
-    fixture f;
+    timer_fixture f;
     std::vector<int> order;
     auto const a = start(f.loop, note_after(f.timers, 3s, order, 3));
     auto const b = start(f.loop, note_after(f.timers, 1s, order, 1));
@@ -90,8 +90,26 @@ TEST_SUITE("timer") {
     CHECK(f.timers.sleepers() == 0);
   }
 
+  TEST_CASE("the clock moves to the next sleeper, and no further") {
+    timer_fixture f;
+    std::vector<int> order;
+    auto const began = f.timers.clock().now();
+    CHECK_FALSE(f.timers.advance_to_next());
+    auto const a = start(f.loop, note_after(f.timers, 3s, order, 3));
+    auto const b = start(f.loop, note_after(f.timers, 1s, order, 1));
+    CHECK(f.timers.advance_to_next());
+    settle(f.loop);
+    CHECK(order == std::vector<int>{1});
+    CHECK(f.timers.clock().now() - began == 1s);
+    CHECK(f.timers.advance_to_next());
+    settle(f.loop);
+    CHECK(order == std::vector<int>{1, 3});
+    CHECK(f.timers.clock().now() - began == 3s);
+    CHECK_FALSE(f.timers.advance_to_next());
+  }
+
   TEST_CASE("a sleeper can be cancelled") {
-    fixture f;
+    timer_fixture f;
     std::vector<int> order;
     auto const a = start(f.loop, note_after(f.timers, 3s, order, 3));
     a->cancel();
@@ -127,7 +145,7 @@ TEST_SUITE("retry") {
   }
 
   TEST_CASE("transient failures are tried again after a pause until one succeeds") {
-    fixture f;
+    timer_fixture f;
     attempts a{.failures = 2};
     int result = 0;
     auto const child = start(f.loop, retrying(f, a, {.delay_first = 1000ms}, result));
@@ -142,7 +160,7 @@ TEST_SUITE("retry") {
   }
 
   TEST_CASE("after the last attempt its failure is thrown") {
-    fixture f;
+    timer_fixture f;
     attempts a{.failures = 100};
     int result = 0;
     auto const child =
@@ -153,7 +171,7 @@ TEST_SUITE("retry") {
   }
 
   TEST_CASE("permanent failures are not tried again") {
-    fixture f;
+    timer_fixture f;
     attempts a{.failures = 1, .kind = severity::permanent};
     int result = 0;
     auto const child = start(f.loop, retrying(f, a, {}, result));
@@ -162,7 +180,7 @@ TEST_SUITE("retry") {
   }
 
   TEST_CASE("a cancelled pause ends the attempts") {
-    fixture f;
+    timer_fixture f;
     attempts a{.failures = 100};
     int result = 0;
     auto const child = start(f.loop, retrying(f, a, {}, result));
@@ -175,7 +193,7 @@ TEST_SUITE("retry") {
 
 TEST_SUITE("timeout") {
   TEST_CASE("work that is done in time gives its result") {
-    fixture f;
+    timer_fixture f;
     int result = 0;
     bool cancelled = false;
     auto const child = start(f.loop, limited(f, 2s, 1s, result, cancelled));
@@ -187,7 +205,7 @@ TEST_SUITE("timeout") {
   }
 
   TEST_CASE("work that needs no time gives its result") {
-    fixture f;
+    timer_fixture f;
     int result = 0;
     bool cancelled = false;
     auto const child = start(f.loop, limited(f, 2s, 0s, result, cancelled));
@@ -196,7 +214,7 @@ TEST_SUITE("timeout") {
   }
 
   TEST_CASE("work that takes too long is cancelled and has ended") {
-    fixture f;
+    timer_fixture f;
     int result = 0;
     bool cancelled = false;
     auto const child = start(f.loop, limited(f, 1s, 2s, result, cancelled));
@@ -207,13 +225,13 @@ TEST_SUITE("timeout") {
   }
 
   TEST_CASE("the work's own failure is thrown") {
-    fixture f;
+    timer_fixture f;
     auto const child = start(f.loop, limited_failure(f));
     CHECK(child->failed_with(async_errc::channel_broken));
   }
 
   TEST_CASE("a cancellation reaches the work") {
-    fixture f;
+    timer_fixture f;
     int result = 0;
     bool cancelled = false;
     auto const child = start(f.loop, limited(f, 5s, 2s, result, cancelled));
@@ -226,7 +244,7 @@ TEST_SUITE("timeout") {
   TEST_CASE("an item received in the moment the time runs out is not lost") {
     for (bool const item_first : {true, false}) {
       CAPTURE(item_first);
-      fixture f;
+      timer_fixture f;
       auto halves = make_channel<int>(f.loop.get_executor(), 1);
       std::optional<int> got;
       auto const child = start(f.loop, receive_limited(f, halves.second, got));

@@ -15,11 +15,11 @@ global_options const silent{.base = ".", .json = false, .quiet = true, .verbose 
 TEST_SUITE("monitored") {
   TEST_CASE("a line tells phase, share, rate and what is left") {
     work_state state{"reading manifests", 9, 20, 0, 0, std::chrono::milliseconds(500)};
-    CHECK(work_line("gc", state) == "gc: reading manifests  45%  9 of 20  18/s  ETA 0.6 s");
+    CHECK(work_line("gc", state) == "gc: reading manifests  45%  9 of 20  18/s  ETA 1 s");
     state.bytes_total = 4 << 20;
     state.bytes_done = 1 << 20;
     CHECK(work_line("verify", state) ==
-          "verify: reading manifests  25%  1.0 MiB of 4.0 MiB  2 MB/s  ETA 1.5 s");
+          "verify: reading manifests  25%  1.0 MiB of 4.0 MiB  2.1 MB/s  ETA 2 s");
     CHECK(work_line("gc", {}) == "gc: starting");
   }
 

@@ -71,6 +71,82 @@ TEST_SUITE("options") {
     }
     CHECK(refusal({"dump", "h:/x", "--block-size", "16M", "--batch-size", "65536"}) != "");
   }
+  TEST_CASE("rates take suffixes, and what is too slow to show life is refused") {
+    auto const c = dump_of({"dump", "h:/x", "--read-limit", "20M", "--read-limit-total", "1G",
+                            "--wire-limit", "500K", "--wire-limit-total", "123456"});
+    CHECK(c.rates.read_per_target == 20 * limits::MiB);
+    CHECK(c.rates.read_total == limits::GiB);
+    CHECK(c.rates.wire_per_target == 500 * limits::KiB);
+    CHECK(c.rates.wire_total == 123456);
+    auto const none = dump_of({"dump", "h:/x"});
+    CHECK(none.rates.read_per_target == 0);
+    CHECK(none.rates.read_total == 0);
+    CHECK(none.rates.wire_per_target == 0);
+    CHECK(none.rates.wire_total == 0);
+    for (auto const* option :
+         {"--read-limit", "--read-limit-total", "--wire-limit", "--wire-limit-total"}) {
+      for (auto const* bad : {"0", "", "x", "-1", "10%", "1T", "99999999999999999999"}) {
+        CAPTURE(option);
+        CAPTURE(bad);
+        CHECK(refusal({"dump", "h:/x", option, bad}).find(option) != std::string::npos);
+      }
+    }
+    // A block of 128 KiB in 15 s.
+    CHECK(refusal({"dump", "h:/x", "--block-size", "128K", "--read-limit", "8738"}) != "");
+    CHECK(refusal({"dump", "h:/x", "--block-size", "128K", "--read-limit", "8739"}) == "");
+    // A shorter --timeout wants more.
+    CHECK(refusal({"dump", "h:/x", "--block-size", "128K", "--read-limit", "8739", "--timeout",
+                   "10"}) != "");
+    // Together: for each of those that are at work.
+    auto const total = [](char const* jobs, char const* rate) {
+      return refusal({"dump", "h:/x", "h:/y", "h:/z", "-j", jobs, "--block-size", "128K",
+                      "--wire-limit-total", rate});
+    };
+    CHECK(total("2", "17477") != "");
+    CHECK(total("2", "17478") == "");
+    CHECK(total("9", "17478") != "");
+    CHECK(total("9", "26217") == "");
+  }
+  TEST_CASE("how much of a target a dump takes") {
+    auto const c = dump_of({"dump", "h:/x", "--nice", "--agent-threads", "2"});
+    CHECK(c.low_priority);
+    CHECK(c.agent_threads_max == 2);
+    auto const none = dump_of({"dump", "h:/x"});
+    CHECK_FALSE(none.low_priority);
+    CHECK(none.agent_threads_max == 0);
+    for (auto const* bad : {"0", "65", "x", "-1"}) {
+      CAPTURE(bad);
+      CHECK(refusal({"dump", "h:/x", "--agent-threads", bad}) != "");
+    }
+  }
+  TEST_CASE("commands around a dump: those of the target, else those for all") {
+    auto const c = dump_of({"dump", "--pre", "a", "--post=b", "h:/x", "h:/y:/z", "--pre=c d",
+                            "--post", "--e=f", "--sudo", "-j", "2"});
+    REQUIRE(c.targets.size() == 3);
+    CHECK(c.targets[0].pre == "a");
+    CHECK(c.targets[0].post == "b");
+    for (int i : {1, 2}) {
+      CHECK(c.targets[static_cast<std::size_t>(i)].pre == "c d");
+      CHECK(c.targets[static_cast<std::size_t>(i)].post == "--e=f");
+      CHECK(c.targets[static_cast<std::size_t>(i)].sudo);
+    }
+    CHECK(c.targets_active_max == 2);
+    auto const none = dump_of({"dump", "h:/x"});
+    CHECK(none.targets[0].pre.empty());
+    CHECK(none.targets[0].post.empty());
+    std::string const longest(limits::target_command_bytes_max, 'x');
+    CHECK(refusal({"dump", "h:/x", "--pre", longest}) == "");
+    for (auto const& bad : {std::string(), std::string(" \n"), longest + "x"}) {
+      CHECK(refusal({"dump", "h:/x", "--pre", bad}).starts_with("--pre"));
+      CHECK(refusal({"dump", "--post", bad, "h:/x"}).starts_with("--post"));
+    }
+    CHECK(refusal({"dump", "h:/x", "--post"}).find("--post") != std::string::npos);
+  }
+  TEST_CASE("a password for sudo is asked for only where a target has sudo") {
+    CHECK(dump_of({"dump", "--ask-sudo-password", "h:/x", "h:/y", "--sudo"}).ask_sudo_password);
+    CHECK_FALSE(dump_of({"dump", "h:/x", "--sudo"}).ask_sudo_password);
+    CHECK(refusal({"dump", "--ask-sudo-password", "h:/x"}) != "");
+  }
   TEST_CASE("a name that would leave its folder is refused") {
     for (auto const* bad : {"../../x", "a/b", "..", ".hidden", ""}) {
       CAPTURE(bad);
@@ -88,12 +164,24 @@ TEST_SUITE("options") {
     CHECK(restore_of({"restore", "x", "-o", "y.img"}).output == "y.img");
   }
   TEST_CASE("every verb has its help") {
-    for (auto const* verb : {"dump", "import", "restore", "list", "info", "status", "diff",
+    for (auto const* verb : {"dump", "import", "restore", "list", "info", "status", "diff", "init",
                              "protect", "unprotect", "prune", "gc", "verify", "reindex"}) {
       CHECK(help_of({verb, "--help"}).find("--help") != std::string::npos);
     }
     CHECK(help_of({"--help"}).find("dump") != std::string::npos);
     CHECK(help_of({"--version"}).find("diskdump") != std::string::npos);
+  }
+  TEST_CASE("init chooses a format and a block size") {
+    auto const init_of = [](std::vector<std::string> a) {
+      return std::get<init_arguments>(parse_command_line(std::move(a)).verb);
+    };
+    CHECK(init_of({"init"}).format == store_format::loose);
+    CHECK_FALSE(init_of({"init"}).block_bytes);
+    auto const pack = init_of({"init", "--format", "pack", "--block-size", "64K"});
+    CHECK(pack.format == store_format::pack);
+    CHECK(pack.block_bytes == 65536);
+    CHECK(refusal({"init", "--format", "heap"}) != "");
+    CHECK(refusal({"init", "--block-size", "1000"}) != "");
   }
   TEST_CASE("an import is a dump of this machine under another's name") {
     auto const import_of = [](std::vector<std::string> a) {
@@ -174,6 +262,86 @@ TEST_SUITE("options") {
     CHECK(refusal({"verify", "--sample", "5%", "--manifest", "a"}) != "");
     CHECK(std::get<gc_arguments>(parse_command_line({"gc", "--wait"}).verb).wait);
     CHECK(std::get<reindex_arguments>(parse_command_line({"reindex", "--quick"}).verb).quick);
+  }
+  TEST_CASE("bench takes stores of all kinds, and images that can be made") {
+    auto const bench = std::get<bench_arguments>(parse_command_line({"bench",
+                                                                     "--store",
+                                                                     "loose:/a",
+                                                                     "--store",
+                                                                     "pack:b:c",
+                                                                     "--store",
+                                                                     "memory:",
+                                                                     "--store",
+                                                                     "null:",
+                                                                     "--store",
+                                                                     "null:nothing",
+                                                                     "--size",
+                                                                     "1000000",
+                                                                     "--zeros",
+                                                                     "0",
+                                                                     "--dedup",
+                                                                     "99.5%",
+                                                                     "--compressibility",
+                                                                     "0",
+                                                                     "--targets",
+                                                                     "3",
+                                                                     "--seed",
+                                                                     "7",
+                                                                     "--html",
+                                                                     "p",
+                                                                     "--scratch",
+                                                                     "/s"})
+                                                     .verb);
+    auto const& o = bench.bench;
+    REQUIRE(o.stores.size() == 5);
+    CHECK(o.stores[0].folder == "/a");
+    CHECK(o.stores[1].backend == bench_backend_kind::pack);
+    CHECK(o.stores[1].folder == "b:c");
+    CHECK(o.stores[2].backend == bench_backend_kind::memory);
+    CHECK(o.stores[3].null_keeps == null_memory::ids);
+    CHECK(o.stores[4].null_keeps == null_memory::nothing);
+    CHECK(o.work.image_bytes == 8 * limits::block_bytes_default);
+    CHECK(o.work.dedup_percent == 99.5);
+    CHECK(o.work.compressibility_percent == 0);
+    CHECK(o.work.images == 3);
+    CHECK(o.scratch == "/s");
+    CHECK(bench.page == "p");
+    for (auto const* bad : {"", "pack", "pack:", "null:x", "memory:/a", "zip:/a", ":", "/a"}) {
+      CAPTURE(bad);
+      CHECK(refusal({"bench", "--store", bad}).find("--store") != std::string::npos);
+    }
+    CHECK(refusal({"bench"}).find("--store") != std::string::npos);
+    auto const with = [](std::vector<std::string> more) {
+      more.insert(more.begin(), {"bench", "--store", "pack:/a"});
+      return refusal(std::move(more));
+    };
+    CHECK(with({}) == "");
+    for (auto const* inside : {"loose:/a", "loose:/a/", "loose:/a/b", "pack:/", "pack:/x/../a"}) {
+      CAPTURE(inside);
+      CHECK(with({"--store", inside}).find("within") != std::string::npos);
+    }
+    CHECK(with({"--store", "pack:/ab"}) == "");
+    for (auto const* option : {"--zeros", "--dedup", "--compressibility"}) {
+      for (auto const* bad : {"-1", "101", "x", "", "nan", "5%%"}) {
+        CAPTURE(option);
+        CAPTURE(bad);
+        CHECK(with({option, bad}).find(option) != std::string::npos);
+      }
+    }
+    CHECK(with({"--compressibility", "100"}) != "");
+    CHECK(with({"--size", "0"}).find("--size") != std::string::npos);
+    CHECK(with({"--size", "1024G", "--block-size", "4K"}).find("--block-size") !=
+          std::string::npos);
+    CHECK(with({"--targets", "0"}) != "");
+    CHECK(with({"--targets", "65"}) != "");
+    CHECK(with({"--batch-size", "0"}) != "");
+    CHECK(with({"--batch-size", "65536", "--block-size", "16M"}).find("--batch-size") !=
+          std::string::npos);
+    CHECK(with({"--source", "/x", "--size", "1M"}).find("--source") != std::string::npos);
+  }
+  TEST_CASE("no verb but bench takes a store that keeps nothing") {
+    CHECK(refusal({"init", "--format", "null"}) != "");
+    CHECK(refusal({"dump", "h:/x", "--store", "null:"}) != "");
   }
   TEST_CASE("a host may be called like a verb's pattern, and a verb like no host") {
     CHECK(dump_of({"list:/dev/sda"}).targets[0].host == "list");

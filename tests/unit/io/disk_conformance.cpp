@@ -46,13 +46,13 @@ task<std::size_t> read_one(disk& source, std::uint64_t offset_bytes, byte_span b
   co_return co_await source.read(offset_bytes, std::span(&buffer, 1));
 }
 
-struct fixture {
+struct disk_fixture {
   asio::io_context loop;
   worker_pool pool{2};
   byte_vector content;
   std::unique_ptr<disk> subject;
 
-  fixture(disk_maker const& maker, byte_vector bytes) : content(std::move(bytes)) {
+  disk_fixture(disk_maker const& maker, byte_vector bytes) : content(std::move(bytes)) {
     subject = maker.make(loop, pool, content);
     REQUIRE(subject->properties().size_bytes == content.size());
   }
@@ -76,7 +76,7 @@ struct fixture {
 constexpr std::size_t image_bytes = 1024 * 1024;
 
 void reads_at_any_place(disk_maker const& maker) {
-  fixture f(maker, random_bytes(image_bytes, 1));
+  disk_fixture f(maker, random_bytes(image_bytes, 1));
   std::mt19937 random(2);
   for (int i = 0; i < 100; ++i) {
     auto const offset = random() % image_bytes / f.unit() * f.unit();
@@ -88,7 +88,7 @@ void reads_at_any_place(disk_maker const& maker) {
 }
 
 void reads_into_many_buffers(disk_maker const& maker) {
-  fixture f(maker, random_bytes(image_bytes, 3));
+  disk_fixture f(maker, random_bytes(image_bytes, 3));
   for (std::size_t const parts : {std::size_t{1}, std::size_t{3}, std::size_t{64}}) {
     auto const part = std::max<std::size_t>(f.unit(), 1000 / f.unit() * f.unit());
     aligned_bytes const buffer(parts * part);
@@ -102,7 +102,7 @@ void reads_into_many_buffers(disk_maker const& maker) {
 }
 
 void reads_less_only_at_the_end(disk_maker const& maker) {
-  fixture f(maker, random_bytes(maker.whole_sectors ? image_bytes : image_bytes - 100, 4));
+  disk_fixture f(maker, random_bytes(maker.whole_sectors ? image_bytes : image_bytes - 100, 4));
   auto const size = f.content.size();
   aligned_bytes const buffer(16384);
   auto const offset = (size - 5000) / f.unit() * f.unit();
@@ -111,7 +111,7 @@ void reads_less_only_at_the_end(disk_maker const& maker) {
   CHECK(f.read(size / f.unit() * f.unit() + 8192, buffer.span()) == 0);
 }
 
-task<> read_and_compare(fixture& f, std::uint64_t offset_bytes, std::size_t length_bytes,
+task<> read_and_compare(disk_fixture& f, std::uint64_t offset_bytes, std::size_t length_bytes,
                         int& done) {
   aligned_bytes const buffer(length_bytes);
   auto const n = co_await read_one(*f.subject, offset_bytes, buffer.span());
@@ -120,7 +120,7 @@ task<> read_and_compare(fixture& f, std::uint64_t offset_bytes, std::size_t leng
   ++done;
 }
 
-task<> read_many(fixture& f, int count, std::size_t length_bytes, int& done, bool cancel) {
+task<> read_many(disk_fixture& f, int count, std::size_t length_bytes, int& done, bool cancel) {
   co_await with_scope([&](scope& s) {
     for (int i = 0; i < count; ++i) {
       auto const offset = static_cast<std::uint64_t>(i) * 4096;
@@ -131,14 +131,14 @@ task<> read_many(fixture& f, int count, std::size_t length_bytes, int& done, boo
 }
 
 void reads_many_at_once(disk_maker const& maker) {
-  fixture f(maker, random_bytes(image_bytes, 5));
+  disk_fixture f(maker, random_bytes(image_bytes, 5));
   int done = 0;
   run_task(f.loop, read_many(f, 100, 65536, done, false));
   CHECK(done == 100);
 }
 
 void is_usable_after_a_cancelled_read(disk_maker const& maker) {
-  fixture f(maker, random_bytes(image_bytes, 6));
+  disk_fixture f(maker, random_bytes(image_bytes, 6));
   for (int round = 0; round < 20; ++round) {
     int done = 0;
     try {
@@ -156,7 +156,7 @@ void tells_where_data_is(disk_maker const& maker) {
   byte_vector bytes(image_bytes);
   std::fill_n(bytes.begin() + 262144, 4096, std::byte{1});
   std::fill_n(bytes.begin() + 524288, 65536, std::byte{2});
-  fixture f(maker, bytes);
+  disk_fixture f(maker, bytes);
   byte_vector seen(image_bytes);
   std::uint64_t at = 0;
   while (at < image_bytes) {
@@ -173,7 +173,7 @@ void tells_where_data_is(disk_maker const& maker) {
   CHECK(f.subject->next_data(image_bytes + 4096).length_bytes == 0);
 }
 
-task<> write_somewhere(fixture& f, std::uint64_t offset_bytes, byte_span bytes, bool zeros) {
+task<> write_somewhere(disk_fixture& f, std::uint64_t offset_bytes, byte_span bytes, bool zeros) {
   if (zeros) {
     std::fill(bytes.begin(), bytes.end(), std::byte{0});
     if (co_await f.subject->write_zeros(offset_bytes, bytes.size())) co_return;
@@ -182,7 +182,7 @@ task<> write_somewhere(fixture& f, std::uint64_t offset_bytes, byte_span bytes, 
 }
 
 void keeps_what_is_written(disk_maker const& maker) {
-  fixture f(maker, random_bytes(image_bytes, 7));
+  disk_fixture f(maker, random_bytes(image_bytes, 7));
   std::mt19937 random(8);
   for (int i = 0; i < 100; ++i) {
     auto const offset = random() % image_bytes / f.unit() * f.unit();
@@ -199,7 +199,7 @@ void keeps_what_is_written(disk_maker const& maker) {
 }
 
 void refuses_writes_beyond_the_end(disk_maker const& maker) {
-  fixture f(maker, random_bytes(image_bytes, 9));
+  disk_fixture f(maker, random_bytes(image_bytes, 9));
   aligned_bytes const buffer(8192);
   try {
     run_task(f.loop, f.subject->write(image_bytes - 4096, buffer.span()));
@@ -213,7 +213,7 @@ void refuses_writes_beyond_the_end(disk_maker const& maker) {
   f.check_whole();
 }
 
-task<> cancelled_before(fixture& f, bool& started) {
+task<> cancelled_before(disk_fixture& f, bool& started) {
   aligned_bytes const buffer(4096);
   co_await asio::post(f.loop, asio::use_awaitable);
   started = true;
@@ -222,7 +222,7 @@ task<> cancelled_before(fixture& f, bool& started) {
 }
 
 void does_not_start_when_cancelled(disk_maker const& maker) {
-  fixture f(maker, random_bytes(image_bytes, 10));
+  disk_fixture f(maker, random_bytes(image_bytes, 10));
   asio::cancellation_signal signal;
   bool started = false;
   std::exception_ptr failure;

@@ -17,7 +17,7 @@ byte_vector filled(std::size_t bytes, int value) {
   return byte_vector(bytes, static_cast<std::byte>(value));
 }
 
-struct fixture {
+struct faulty_disk {
   asio::io_context loop;
   fault_disk subject{loop.get_executor(), std::make_unique<memory_disk>(filled(65536, 1))};
 
@@ -51,7 +51,7 @@ error failure_of(F fn) {
 
 TEST_SUITE("fault_disk") {
   TEST_CASE("reads that touch a bad range fail at its first byte, others do not") {
-    fixture f;
+    faulty_disk f;
     f.subject.fail_reads(8192, 512);
     CHECK(f.read(0, 8192).size() == 8192);
     CHECK(f.read(8704, 512).size() == 512);
@@ -64,7 +64,7 @@ TEST_SUITE("fault_disk") {
   }
 
   TEST_CASE("a source that was cut reads short while it still says its old size") {
-    fixture f;
+    faulty_disk f;
     f.subject.shrink(10'000);
     CHECK(f.read(8192, 4096).size() == 10'000 - 8192);
     CHECK(f.read(16384, 4096).empty());
@@ -72,7 +72,7 @@ TEST_SUITE("fault_disk") {
   }
 
   TEST_CASE("a file system fills up after so many bytes") {
-    fixture f;
+    faulty_disk f;
     f.subject.fail_writes_after(5000);
     auto const page = filled(4096, 2);
     run_task(f.loop, f.subject.write(0, page));
@@ -83,7 +83,7 @@ TEST_SUITE("fault_disk") {
   }
 
   TEST_CASE("held requests complete in the order in which they are released") {
-    fixture f;
+    faulty_disk f;
     std::vector<int> order;
     f.subject.hold();
     auto const a = start(f.loop, read_then_note(f.subject, 0, order, 0));
@@ -103,7 +103,7 @@ TEST_SUITE("fault_disk") {
   }
 
   TEST_CASE("a power cut undoes what was written since the last sync") {
-    fixture f;
+    faulty_disk f;
     run_task(f.loop, f.subject.write(0, filled(4096, 2)));
     run_task(f.loop, f.subject.sync());
     run_task(f.loop, f.subject.write(0, filled(8192, 3)));
@@ -115,7 +115,7 @@ TEST_SUITE("fault_disk") {
   }
 
   TEST_CASE("a sync that fails makes nothing durable") {
-    fixture f;
+    faulty_disk f;
     run_task(f.loop, f.subject.write(0, filled(4096, 2)));
     f.subject.fail_syncs(EIO);
     auto const e = failure_of([&] { run_task(f.loop, f.subject.sync()); });

@@ -74,6 +74,19 @@ void file_system_conformance(file_system& fs) {
     fs.sync(sync_scope::file_system, "");
     CHECK_THROWS_AS(fs.sync(sync_scope::file, "absent"), error);
   }
+  SUBCASE("a file that is added to keeps its content under whatever name it gets") {
+    auto const file = fs.create_appendable("a", write_back::early);
+    REQUIRE(file);
+    CHECK_FALSE(fs.create_appendable("a", write_back::late));
+    CHECK(text(fs, "a").empty());
+    file->append(as_bytes("one"));
+    CHECK(fs.rename_noreplace("a", "b"));
+    file->append(as_bytes("+two"));
+    file->sync();
+    CHECK(text(fs, "a") == "(absent)");
+    CHECK(text(fs, "b") == "one+two");
+    CHECK_THROWS_AS((void)fs.create_appendable("absent/a", write_back::late), error);
+  }
   SUBCASE("nothing is created below a directory that does not exist") {
     try {
       fs.create_exclusive("absent/a", as_bytes("x"));
@@ -193,6 +206,17 @@ TEST_SUITE("simulated_file_system") {
       CHECK(text(fs, "d/new") == "x");
       CHECK(text(fs, "d/moved") == "one");
       CHECK(text(fs, "d/kept") == "(absent)");
+    }
+    SUBCASE("all but what an open file had synced, under the name it has now") {
+      auto const file = fs.create_appendable("d/open", write_back::late);
+      file->append(as_bytes("one"));
+      file->sync();
+      file->append(as_bytes("two"));
+      fs.rename_noreplace("d/open", "d/renamed");
+      fs.sync(sync_scope::directory, "d");
+      fs.power_cut(power_cut_leaves::nothing);
+      CHECK(text(fs, "d/renamed") == "one");
+      CHECK(text(fs, "d/open") == "(absent)");
     }
     SUBCASE("a synced directory whose own name was not") {
       fs.make_directories("e");

@@ -11,6 +11,8 @@ struct holder final : claim_holder {
   void settled(block_index index, verdict outcome) override {
     told.emplace_back(index.value, outcome);
   }
+  bool stands_still = false;
+  [[nodiscard]] bool stalled() const override { return stands_still; }
 };
 
 block_id id_of(unsigned char n) {
@@ -69,6 +71,37 @@ TEST_SUITE("claims") {
     table.leave(a);
     CHECK(b.told.empty());
     CHECK(table.size() == 0);
+  }
+
+  TEST_CASE("a claim on a target that stands still goes to the next that waits and does not") {
+    claims_table table;
+    holder a, b, c;
+    CHECK(table.ask(a, id_of(1), {10}) == outcome::claimed);
+    CHECK(table.ask(b, id_of(1), {20}) == outcome::wait);
+    CHECK(table.ask(c, id_of(1), {30}) == outcome::wait);
+    table.pass_stalled();
+    CHECK(b.told.empty());
+    a.stands_still = b.stands_still = true;
+    table.pass_stalled();
+    CHECK(b.told.empty());
+    REQUIRE(c.told == std::vector<std::pair<std::uint64_t, verdict>>{{30, verdict::need}});
+    // The first one wakes up and sends it after all.
+    table.stored(id_of(1));
+    CHECK(b.told == std::vector<std::pair<std::uint64_t, verdict>>{{20, verdict::have}});
+    CHECK(a.told.empty());
+    CHECK(c.told.size() == 1);
+    CHECK(table.size() == 0);
+  }
+
+  TEST_CASE("a claim that nobody waits for stays with a target that stands still") {
+    claims_table table;
+    holder a, b;
+    a.stands_still = true;
+    CHECK(table.ask(a, id_of(1), {10}) == outcome::claimed);
+    table.pass_stalled();
+    CHECK(table.ask(b, id_of(1), {20}) == outcome::wait);
+    table.pass_stalled();
+    CHECK(b.told == std::vector<std::pair<std::uint64_t, verdict>>{{20, verdict::need}});
   }
 }
 

@@ -44,6 +44,11 @@ TEST_SUITE("block_marks") {
     CHECK(marks.size() == count);
     for (std::uint64_t i = 0; i < count; ++i) REQUIRE(marks.contains(id_of(i)));
     CHECK_FALSE(marks.contains(id_of(count)));
+    std::vector<block_id> ids;
+    for (std::uint64_t i = 0; i < 100; ++i) ids.push_back(id_of(count - 50 + i));
+    std::vector<std::uint8_t> bits(ids.size(), 7);
+    marks.of(ids, bits);
+    for (std::size_t i = 0; i < ids.size(); ++i) CHECK(bits[i] == (i < 50 ? 1 : 0));
     std::set<block_id> seen;
     marks.for_each([&](block_id const& id, std::uint8_t bits) {
       CHECK(bits == 1);

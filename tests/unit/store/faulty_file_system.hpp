@@ -11,6 +11,7 @@
 
 #include "io/file_system.hpp"
 #include "io/io_errc.hpp"
+#include "store_support.hpp"
 
 namespace diskdump {
 
@@ -35,16 +36,23 @@ class faulty_file_system final : public file_system {
   // What a cut leaves of changes that were not synced; real systems do anything in between.
   enum class cut : std::uint8_t {
     empties_files,   // names are there, what was written is not: ext4, XFS after a rename
+    zeroes_data,     // names and sizes are there, zeros instead of what was written
     undoes_changes,  // neither names nor content, and what was removed is back
   };
   void cut_power(cut how = cut::empties_files) {
     std::lock_guard const lock(mutex_);
     std::error_code ignored;
-    if (how == cut::empties_files) {
-      for (auto const& path : unsynced_) {
-        std::filesystem::resize_file(root_ + "/" + path, 0, ignored);
+    if (how != cut::undoes_changes) {
+      for (auto const& [path, durable_bytes] : unsynced_) {
+        auto const at = root_ + "/" + path;
+        auto const size_bytes = std::filesystem::file_size(at, ignored);
+        std::filesystem::resize_file(at, durable_bytes, ignored);
+        if (how == cut::zeroes_data) std::filesystem::resize_file(at, size_bytes, ignored);
       }
     } else {
+      for (auto const& [path, durable_bytes] : unsynced_) {
+        std::filesystem::resize_file(root_ + "/" + path, durable_bytes, ignored);
+      }
       for (auto const& path : new_names_) std::filesystem::remove(root_ + "/" + path, ignored);
       for (auto const& [path, bytes] : removed_) {
         std::filesystem::create_directories(
@@ -63,6 +71,17 @@ class faulty_file_system final : public file_system {
     if (created) note(path);
     return created;
   }
+  std::unique_ptr<append_file> create_appendable(std::string const& path,
+                                                 write_back when) override {
+    enter(call::create, path);
+    auto file = real_->create_appendable(path, when);
+    if (!file) return nullptr;
+    note(path);
+    auto const name = std::make_shared<std::string>(path);
+    std::lock_guard const lock(mutex_);
+    open_[path] = name;
+    return std::make_unique<open_file>(*this, std::move(file), name);
+  }
   void append(std::string const& path, byte_view bytes) override {
     enter(call::append, path);
     note(path);
@@ -77,10 +96,20 @@ class faulty_file_system final : public file_system {
     enter(call::rename, to);
     bool const renamed = real_->rename_noreplace(from, to);
     std::lock_guard const lock(mutex_);
-    if (renamed && unsynced_.erase(from) > 0) unsynced_.insert(to);
+    if (renamed) {
+      if (auto content = unsynced_.extract(from)) {
+        content.key() = to;
+        unsynced_.insert(std::move(content));
+      }
+    }
     if (renamed) {
       new_names_.erase(from);
       new_names_.insert(to);
+      if (auto file = open_.extract(from)) {
+        *file.mapped() = to;
+        file.key() = to;
+        open_.insert(std::move(file));
+      }
     }
     return renamed;
   }
@@ -127,6 +156,37 @@ class faulty_file_system final : public file_system {
   }
 
  private:
+  class open_file final : public append_file {
+   public:
+    open_file(faulty_file_system& files, std::unique_ptr<append_file> real,
+              std::shared_ptr<std::string> path)
+        : files_(files), real_(std::move(real)), path_(std::move(path)) {}
+    void append(byte_view bytes) override {
+      files_.enter(call::append, *path_);
+      {
+        std::lock_guard const lock(files_.mutex_);
+        files_.unsynced_.try_emplace(*path_, synced_bytes_);
+      }
+      real_->append(bytes);
+      written_bytes_ += bytes.size();
+    }
+    void sync() override {
+      files_.enter(call::sync, *path_);
+      real_->sync();
+      std::lock_guard const lock(files_.mutex_);
+      files_.unsynced_.erase(*path_);
+      synced_bytes_ = written_bytes_;
+    }
+
+   private:
+    faulty_file_system& files_;
+    std::unique_ptr<append_file> real_;
+    std::shared_ptr<std::string> path_;
+    // A test writes and syncs with one thread.
+    std::uint64_t written_bytes_ = 0;
+    std::uint64_t synced_bytes_ = 0;
+  };
+
   void enter(call which, std::string const& path) {
     if (before) before(which, path);
     if (which == call::read || which == call::list) return;
@@ -137,7 +197,7 @@ class faulty_file_system final : public file_system {
   }
   void note(std::string const& path) {
     std::lock_guard const lock(mutex_);
-    unsynced_.insert(path);
+    unsynced_.try_emplace(path, 0);
     new_names_.insert(path);
   }
 
@@ -147,9 +207,22 @@ class faulty_file_system final : public file_system {
   std::atomic<std::uint64_t> fail_at_{std::numeric_limits<std::uint64_t>::max()};
   std::atomic<bool> dead_{false};
   std::mutex mutex_;
-  std::set<std::string> unsynced_;   // files whose content is not durable
+  std::map<std::string, std::uint64_t> unsynced_;  // content that is not durable from here on
+  std::map<std::string, std::shared_ptr<std::string>> open_;
   std::set<std::string> new_names_;  // names that are not
   std::map<std::string, byte_vector> removed_;
 };
+
+// Both formats of a store, and each with all that a cut may leave.
+inline std::vector<std::pair<store_format, faulty_file_system::cut>> every_power_cut() {
+  using cut = faulty_file_system::cut;
+  std::vector<std::pair<store_format, cut>> cases;
+  for (auto const format : both_formats) {
+    for (auto const how : {cut::empties_files, cut::zeroes_data, cut::undoes_changes}) {
+      cases.emplace_back(format, how);
+    }
+  }
+  return cases;
+}
 
 }  // namespace diskdump

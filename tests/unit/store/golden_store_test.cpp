@@ -125,7 +125,7 @@ TEST_SUITE("golden_store") {
     CHECK(schemas[0] == schemas[1]);
   }
 
-  TEST_CASE("a block of 0.1.x is the frame that we would write") {
+  TEST_CASE("a block of 0.1.x is the frame that we would write, but for its linked blocks") {
     golden_copy const golden;
     auto const store = open_store(golden.disks(), {});
     byte_vector raw(131072);
@@ -133,7 +133,14 @@ TEST_SUITE("golden_store") {
     store->list([&](stored_block const& block) {
       auto const frame = store->get(block.id);
       auto const length = decompressor.lz4_frame(*frame, raw);
-      CHECK(lz4_of(byte_view(raw).first(length)) == *frame);
+      auto const ours = lz4_of(byte_view(raw).first(length));
+      constexpr std::size_t one_lz4_block_bytes = 65536;
+      if (length <= one_lz4_block_bytes) {
+        CHECK(ours == *frame);
+      } else {
+        CHECK(ours.size() <= frame->size() + frame->size() / 100);
+        CHECK(sha256(byte_view(raw).first(decompressor.lz4_frame(ours, raw))) == block.id);
+      }
     });
   }
 

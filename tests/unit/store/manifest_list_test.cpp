@@ -127,6 +127,33 @@ TEST_SUITE("manifest_list") {
     CHECK(find("root@h-sda@2026-05") == "2026/05/01/root@h-sda.manifest");
   }
 
+  TEST_CASE("the newest of a name is found by day and version, whatever the files hold") {
+    test_folder const folder;
+    auto const newest = [&](std::string_view name) {
+      auto const path = newest_manifest(folder.path(), name);
+      return path ? path->substr(folder.path().size() + 1) : "";
+    };
+    CHECK(newest("a").empty());
+    write_manifest(folder / ".blockstore/manifests/a/7.manifest", "2026-01-01");
+    write_manifest(folder / ".blockstore/manifests/a/10.manifest", "2026-01-01");
+    write_manifest(folder / ".blockstore/manifests/b/99.manifest", "2026-01-01");
+    CHECK(newest("a") == ".blockstore/manifests/a/10.manifest");
+    write_manifest(folder / "2026/04/24/a.manifest", "2026-04-24");
+    write_text(folder / "2026/04/24/a.10.manifest", "nonsense");
+    write_manifest(folder / "2026/04/24/a.9.manifest", "2026-04-24");
+    write_manifest(folder / "2026/05/01/ab.manifest", "2026-05-01");
+    write_manifest(folder / "2027/01/01/b.manifest", "2027-01-01");
+    write_manifest(folder / "2025/12/31/a.77.manifest", "2025-12-31");
+    write_text(folder / "2028", "a file");
+    fs::create_directories(folder / "2026/05/02/a.manifest");
+    CHECK(newest("a") == "2026/04/24/a.10.manifest");
+    CHECK(newest("ab") == "2026/05/01/ab.manifest");
+    CHECK(newest("b") == "2027/01/01/b.manifest");
+    CHECK(newest("a.10").empty());
+    write_manifest(folder / "2026/05/01/a.manifest", "2026-05-01");
+    CHECK(newest("a") == "2026/05/01/a.manifest");
+  }
+
   TEST_CASE("near misses are named") {
     test_folder const folder;
     CHECK(

@@ -129,7 +129,7 @@ TEST_SUITE("manifest") {
     for (auto const& [text, cause] : {
              sample{"", "line 1: it is not"},
              sample{body, "line 1: it is not"},
-             sample{"# diskdump manifest v2\n" + body, "line 1: \"diskdump manifest v2\""},
+             sample{"# diskdump manifest v3\n" + body, "line 1: \"diskdump manifest v3\""},
              sample{"\x7f"
                     "ELF\x02\x01" +
                         std::string(100, '\0'),

@@ -203,7 +203,7 @@ TEST_SUITE("open_store") {
     auto const store = open_store(folder.path(), options);
     CHECK(store->stats().blocks == 20);
     for (auto const& block : blocks) CHECK(holds(*store, block.id));
-    CHECK(said.find("20 block files") != std::string::npos);
+    CHECK(said.find("20 blocks") != std::string::npos);
   }
 
   TEST_CASE("blocks of a process that died before its barrier are not held, and put rescues them") {

@@ -15,6 +15,7 @@
 #include "codec/compress.hpp"
 #include "codec/digest.hpp"
 #include "store/block_store.hpp"
+#include "store/layout.hpp"  // before the function here that has the name of its block_file
 
 namespace diskdump {
 
@@ -104,10 +105,17 @@ error thrown_by(Action&& action) {
   std::abort();
 }
 
+// For the tests that hold for both formats.
+inline constexpr store_format both_formats[] = {store_format::loose, store_format::pack};
+
 inline std::unique_ptr<block_store> open_test_store(std::string const& base,
                                                     store_open_options options = {}) {
   if (!options.create_block_bytes && !options.read_only) options.create_block_bytes = 4096;
   return open_store(base, options);
+}
+
+inline void make_store(std::string const& base, store_format which) {
+  (void)open_test_store(base, {.create_block_bytes = 4096, .create_format = which});
 }
 
 inline bool holds(block_store& store, block_id const& id) {

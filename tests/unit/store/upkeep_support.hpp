@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "store/gc.hpp"
 #include "store/manifest.hpp"
 #include "store/sqlite.hpp"
+#include "store/verify.hpp"
 #include "store_support.hpp"
 
 namespace diskdump {
@@ -21,24 +23,49 @@ inline void put_blocks(std::string const& base, std::uint64_t first, std::uint64
   store->barrier();
 }
 
-// An image of these blocks; the path of its manifest, relative to `base`.
+// An image of these blocks; the path of its manifest, relative to `base`. The manifest is as those
+// of `store`, or plain where there is none.
 inline std::string publish_image(std::string const& base, std::string const& name,
-                                 std::vector<std::uint64_t> const& numbers) {
+                                 std::vector<std::uint64_t> const& numbers, block_store* store) {
   clock_source::wall const day{std::chrono::seconds(1776996000)};  // 2026-04-24T02:00:00Z
   manifest_header header;
   header.source = "host:/dev/" + name;
   header.date = iso_time(day);
   header.geometry = {numbers.size() * 4096, 4096};
-  manifest_writer writer(base, name, header);
-  for (auto const number : numbers) writer.add(make_block(number).id);
-  return writer.publish(day);
+  std::optional<manifest_writer> writer;
+  if (store != nullptr) {
+    writer.emplace(base, name, header, *store);
+  } else {
+    writer.emplace(base, name, header);
+  }
+  for (auto const number : numbers) writer->add(make_block(number).id);
+  if (store != nullptr) store->barrier();
+  return writer->publish(day);
+}
+
+inline std::string publish_image(std::string const& base, std::string const& name,
+                                 std::vector<std::uint64_t> const& numbers) {
+  return publish_image(base, name, numbers, open_test_store(base).get());
+}
+
+using kind = block_damage::kind;
+
+inline gc_report collect(std::string const& base, gc_options const& options = {}) {
+  work_monitor monitor;
+  return collect_garbage(base, options, monitor);
+}
+
+inline verify_report verify(std::string const& base, verify_options options = {}) {
+  work_monitor monitor;
+  options.threads = 3;
+  return verify_store(base, options, monitor);
 }
 
 // Every row names a whole file of its size, and every manifest restores.
 inline void check_store(std::string const& base) {
   auto const store = open_test_store(base);
   block_decompressor decompressor;
-  byte_vector raw(4096);
+  byte_vector raw(limits::list_bytes_max);
   auto const check_block = [&](block_id const& id) {
     auto const frame = store->get(id);
     REQUIRE(frame.has_value());
@@ -51,7 +78,7 @@ inline void check_store(std::string const& base) {
     FAIL(path << ": " << failure.what());
   };
   for (auto const& entry : list_manifests(base, damaged)) {
-    manifest_reader reader(base + "/" + entry.path);
+    manifest_reader reader(base + "/" + entry.path, *store);
     while (auto const id = reader.next()) (void)check_block(*id);
   }
 }

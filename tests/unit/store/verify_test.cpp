@@ -15,14 +15,6 @@ namespace diskdump {
 namespace {
 
 namespace fs = std::filesystem;
-using kind = block_damage::kind;
-
-verify_report verify(std::string const& base, verify_options options = {}) {
-  work_monitor monitor;
-  options.threads = 3;
-  return verify_store(base, options, monitor);
-}
-
 block_damage const& damage_of(verify_report const& report, std::uint64_t number) {
   auto const id = make_block(number).id;
   for (auto const& damage : report.damages) {

@@ -225,8 +225,11 @@ TEST_SUITE("deploy") {
   TEST_CASE("the commands survive every login shell: one line, one pair of single quotes") {
     uploaded_agent const uploaded{3, "0123456789abcdef", 1234};
     for (auto const& command :
-         {launch_command({}, nonce, true, uploaded), launch_command({}, nonce, false, std::nullopt),
-          receive_command(nonce, uploaded), python_command(nonce, true, 99)}) {
+         {launch_command({}, nonce, sudo_use::without_password, uploaded),
+          launch_command({}, nonce, sudo_use::with_password, uploaded),
+          launch_command({}, nonce, sudo_use::none, std::nullopt), receive_command(nonce, uploaded),
+          python_command(nonce, sudo_use::with_password, 99), sudo_check_command(nonce),
+          script_command(nonce, sudo_use::with_password)}) {
       CAPTURE(command);
       CHECK(command.starts_with("exec sh -c '"));
       CHECK(command.ends_with("'"));

@@ -16,7 +16,7 @@ namespace diskdump::test {
 
 namespace {
 
-task<> dies_of_signal(remote_host& host) {
+task<> child_dies_of_signal(remote_host& host) {
   auto const outcome = co_await run_command(host, "kill -TERM $$");
   CHECK(!outcome.report.status);
   CHECK(outcome.report.signal == "TERM");
@@ -57,7 +57,7 @@ TEST_SUITE("process_host") {
   TEST_CASE("a child that died of a signal is reported with its name") {
     test_context test;
     auto const host = open_local_host(test.context());
-    test.run(dies_of_signal(*host));
+    test.run(child_dies_of_signal(*host));
   }
 
   TEST_CASE("a dropped stream takes its child along, even one that ignores the end of input") {

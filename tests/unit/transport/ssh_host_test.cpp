@@ -13,7 +13,7 @@ namespace diskdump::test {
 
 namespace {
 
-constexpr std::size_t window = limits::channel_window_bytes_max;
+constexpr std::size_t own_window = limits::channel_window_bytes_max;
 
 std::unique_ptr<remote_host> connect(test_context& test, sshd_fixture& sshd,
                                      transport_choice transport = transport_choice::libssh2) {
@@ -41,7 +41,7 @@ task<> read_forever(stream& from, std::uint64_t& got, sshd_fixture& sshd) {
   }
 }
 task<> lose_it(remote_host& host, sshd_fixture& sshd) {
-  auto io = co_await host.exec("cat", window);
+  auto io = co_await host.exec("cat", own_window);
   std::uint64_t got = 0;
   scope both(co_await asio::this_coro::executor);
   both.spawn(feed_forever(*io));
@@ -49,10 +49,23 @@ task<> lose_it(remote_host& host, sshd_fixture& sshd) {
   co_await both.join();
 }
 
+task<> run_without_a_word(remote_host& host) {
+  auto const outcome = co_await run_command(host, "sleep 5; echo done");
+  CHECK(outcome.output == "done\n");
+}
+
+task<> wait_for_the_frozen(remote_host& host, sshd_fixture& sshd) {
+  auto io = co_await host.exec("cat", own_window);
+  co_await io->write(as_bytes("x"));
+  CHECK(as_text(co_await read_exactly(*io, 1)) == "x");
+  sshd.freeze_sessions();
+  static_cast<void>(co_await read_exactly(*io, 1));
+}
+
 task<> idle_during_rekeys(remote_host& host) {
   // Nobody reads `idle` while the other stream makes the server rekey many times over.
-  auto idle = co_await host.exec("echo here; cat", window);
-  auto busy = co_await host.exec("head -c 30000000 /dev/zero", window);
+  auto idle = co_await host.exec("echo here; cat", own_window);
+  auto busy = co_await host.exec("head -c 30000000 /dev/zero", own_window);
   CHECK((co_await read_all(*busy)).size() == 30'000'000);
   CHECK(as_text(co_await read_exactly(*idle, 5)) == "here\n");
   co_await idle->write(as_bytes("x"));
@@ -62,7 +75,7 @@ task<> idle_during_rekeys(remote_host& host) {
 }
 
 task<> open_one(remote_host& host, std::unique_ptr<stream>& into) {
-  into = co_await host.exec("cat", window);
+  into = co_await host.exec("cat", own_window);
 }
 task<> cancelled_opens(remote_host& host) {
   for (int hops = 0; hops < 12; ++hops) {
@@ -94,9 +107,9 @@ task<> many_opens_at_once(remote_host& host) {
 }
 
 task<> too_many_sessions(remote_host& host) {
-  auto first = co_await host.exec("cat", window);
+  auto first = co_await host.exec("cat", own_window);
   try {
-    auto second = co_await host.exec("cat", window);
+    auto second = co_await host.exec("cat", own_window);
     FAIL("the second session was opened");
   } catch (error const& e) {
     CHECK(e.code() == transport_errc::cannot_exec);
@@ -155,6 +168,31 @@ TEST_SUITE("ssh_host") {
     CHECK(failure.kind() == severity::transient);
     CHECK(failure.host() == "127.0.0.1");
     CHECK(!failure.cause().empty());
+    test.run(host->close());
+  }
+
+  TEST_CASE("a server that answers no more is a lost connection") {
+    sshd_fixture sshd;
+    test_context test;
+    auto context = test.context();
+    context.alive_interval = std::chrono::seconds(1);
+    auto const host =
+        test.run(connect_ssh(context, sshd_fixture::host, sshd.options(transport_choice::libssh2)));
+    auto const failure = test.failure_of(wait_for_the_frozen(*host, sshd));
+    CHECK(failure.code() == transport_errc::connection_lost);
+    CHECK(failure.kind() == severity::transient);
+    CHECK(failure.cause().find("has not answered") != std::string::npos);
+  }
+
+  TEST_CASE("a server that is asked while nothing else happens answers") {
+    sshd_fixture sshd("LogLevel DEBUG1\n");
+    test_context test;
+    auto context = test.context();
+    context.alive_interval = std::chrono::seconds(1);  // libssh2 asks every other second at most
+    auto const host =
+        test.run(connect_ssh(context, sshd_fixture::host, sshd.options(transport_choice::libssh2)));
+    test.run(run_without_a_word(*host));
+    CHECK(sshd.log().find("keepalive@libssh2.org") != std::string::npos);
     test.run(host->close());
   }
 

@@ -200,19 +200,23 @@ std::string sshd_fixture::known_hosts_line(std::string_view key_file) const {
   return format("[127.0.0.1]:{} {}\n", port_, line.substr(0, line.find_last_not_of(" \n") + 1));
 }
 
-void sshd_fixture::kill_sessions() const {
+void sshd_fixture::kill_sessions() const { signal_sessions(SIGKILL); }
+
+void sshd_fixture::freeze_sessions() const { signal_sessions(SIGSTOP); }
+
+void sshd_fixture::signal_sessions(int number) const {
   std::ifstream children(format("/proc/{0}/task/{0}/children", pid_));
   for (pid_t child = 0; children >> child;) {
     // As an ordinary user the connection's own process is a child of that one. The commands are
     // left alone: their end would be reported before sshd's.
-    std::vector<pid_t> doomed{child};
+    std::vector<pid_t> meant{child};
     std::ifstream grandchildren(format("/proc/{0}/task/{0}/children", child));
     for (pid_t one = 0; grandchildren >> one;) {
       std::string name;
       std::ifstream(format("/proc/{}/comm", one)) >> name;
-      if (name == "sshd" || name == "sshd-session") doomed.push_back(one);
+      if (name == "sshd" || name == "sshd-session") meant.push_back(one);
     }
-    for (auto const one : doomed) ::kill(one, SIGKILL);
+    for (auto const one : meant) ::kill(one, number);
   }
 }
 

@@ -54,10 +54,14 @@ class sshd_fixture {
 
   // Kills the processes that serve connections; the listener goes on.
   void kill_sessions() const;
+  // Stops them as they are: the connection stands, and nobody answers. They go on with SIGKILL
+  // only.
+  void freeze_sessions() const;
   [[nodiscard]] std::string log();
 
  private:
   void start();
+  void signal_sessions(int number) const;
 
   scratch_folder folder_;
   std::uint16_t port_ = 0;

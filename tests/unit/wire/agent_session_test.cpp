@@ -7,12 +7,6 @@ namespace diskdump {
 
 namespace {
 
-constexpr std::uint32_t block_bytes = 4096;
-
-std::error_code fed(agent_session& agent, byte_view bytes) {
-  return code_of([&] { feed_all(agent, bytes); });
-}
-
 byte_vector answer(std::uint64_t first, std::vector<verdict> verdicts) {
   return encoded(answer_message{{first}, std::move(verdicts)});
 }
@@ -48,8 +42,8 @@ TEST_SUITE("agent_session") {
   TEST_CASE("messages that the exchange does not allow now are refused") {
     auto const out_of_order = make_error_code(wire_errc::out_of_order);
     auto const start = encoded(sample_start());
-    for (auto const& bytes :
-         {answer(0, {verdict::have}), settle(0, verdict::have), codec(codec_policy::lz4), done()}) {
+    for (auto const& bytes : {answer(0, {verdict::have}), settle(0, verdict::have),
+                              codec(codec_policy::lz4), encoded(limit_message{1}), done()}) {
       agent_session agent;
       CHECK(fed(agent, bytes) == out_of_order);
     }
@@ -70,10 +64,12 @@ TEST_SUITE("agent_session") {
     }
     auto agent = agent_with_source(0);
     agent.end(0);
-    // CODEC may cross END; after DONE there is nothing.
+    // CODEC and LIMIT may cross END; after DONE there is nothing.
     CHECK_FALSE(fed(agent, codec(codec_policy::zlib)));
+    CHECK_FALSE(fed(agent, encoded(limit_message{1})));
     CHECK_FALSE(fed(agent, done()));
     CHECK(fed(agent, done()) == out_of_order);
+    CHECK(fed(agent, encoded(limit_message{1})) == out_of_order);
     CHECK(fed(agent, codec(codec_policy::zlib)) == out_of_order);
   }
 
@@ -207,8 +203,11 @@ TEST_SUITE("agent_session") {
 
   TEST_CASE("more bad ranges than the server takes end the dump") {
     auto agent = agent_with_source(block_bytes);
-    for (std::size_t i = 0; i < limits::bad_ranges_max; ++i) agent.bad_range({0, 512});
-    CHECK(code_of([&] { agent.bad_range({0, 512}); }) == wire_errc::too_much_talk);
+    for (std::size_t i = 0; i < limits::bad_ranges_max; ++i) agent.bad_range({i * 2, 1});
+    // One that goes on is not another one.
+    agent.bad_range({2 * limits::bad_ranges_max - 1, 1});
+    CHECK(code_of([&] { agent.bad_range({4 * limits::bad_ranges_max, 1}); }) ==
+          wire_errc::too_much_talk);
   }
 }
 

@@ -11,8 +11,6 @@ namespace diskdump {
 
 namespace {
 
-constexpr std::uint32_t block_bytes = 4096;
-
 byte_vector random_image(std::size_t length, std::uint32_t seed = 1) {
   std::mt19937 random(seed);
   byte_vector out(length);
@@ -37,6 +35,7 @@ struct agent_model {
   bool ended = false;
   bool done = false;
   std::size_t unsettled_max = 0;
+  std::vector<std::uint64_t> read_limits{};
   std::map<block_codec, std::size_t> sent{};
 
   byte_view block_of(block_index i) const {
@@ -82,6 +81,8 @@ struct agent_model {
       }
     } else if (auto* const changed = std::get_if<codec_policy>(&event)) {
       policy = *changed;
+    } else if (auto* const limit = std::get_if<limit_message>(&event)) {
+      read_limits.push_back(limit->read_limit_bytes_per_s);
     } else {
       done = true;
     }
@@ -93,10 +94,13 @@ struct agent_model {
     while (next < block_index{} + geometry.blocks() && m.runs.size() < group_blocks &&
            session.unsettled() + data < start.batch_blocks) {
       auto const raw = block_of(next);
+      auto const id = sha256(raw);
       if (is_zero(raw)) {
         m.runs.push_back(zero_run(1, holes ? run_kind::hole : run_kind::zeros));
+      } else if (id == session.expected(next)) {
+        m.runs.push_back({run_kind::expected, id, {1}});
       } else {
-        m.runs.push_back(data_run(sha256(raw)));
+        m.runs.push_back(data_run(id));
         ++data;
       }
       ++next;
@@ -127,6 +131,9 @@ struct server_model {
   std::map<std::uint64_t, block_id> waiting{};
   bool others_fail = false;                 // the claim of another settles as `need`, not as `have`
   std::optional<codec_policy> switch_to{};  // after the first block
+  std::optional<std::uint64_t> limit_to{};  // likewise
+  std::vector<block_id> expected{};         // of the image's blocks, told as far as may be
+  block_index expect_next{};
 
   byte_vector image{};
   std::uint64_t image_bytes = 0;
@@ -148,7 +155,10 @@ struct server_model {
     std::vector<verdict> verdicts;
     auto index = m.first;
     for (auto const& run : m.runs) {
-      if (run.kind == run_kind::data) {
+      if (run.kind == run_kind::expected) {
+        CHECK(run.id == expected[index.value]);
+        CHECK(run.id != no_block);
+      } else if (run.kind == run_kind::data) {
         if (held.contains(run.id)) {
           verdicts.push_back(verdict::have);
         } else if (claimed.contains(run.id) || claimed_by_others.contains(run.id)) {
@@ -176,6 +186,7 @@ struct server_model {
     claimed.erase(b.id);
     ++blocks_in;
     if (switch_to && blocks_in == 1) session.switch_codec(*switch_to);
+    if (limit_to && blocks_in == 1) session.limit_read(*limit_to);
     settle(b.id, verdict::have);
   }
 
@@ -213,10 +224,20 @@ struct server_model {
     }
   }
 
+  void expect_more() {
+    expect_next = std::max(expect_next, session.expected_until());
+    auto const end = std::min<std::uint64_t>(expected.size(), expect_next.value + 5);
+    if (!session.has_started() || expect_next.value >= end) return;
+    session.expect(expect_next,
+                   std::span(expected).subspan(expect_next.value, end - expect_next.value));
+    expect_next.value = end;
+  }
+
   byte_vector turn(byte_view input) {
     while (!input.empty()) {
       if (auto event = session.feed(input)) on(std::move(*event));
     }
+    expect_more();
     // What others claimed settles once nothing else is going on.
     if (input.empty() && !claimed_by_others.empty() && claimed.empty() && !waiting.empty()) {
       auto const id = waiting.begin()->second;
@@ -369,6 +390,45 @@ TEST_SUITE("exchange") {
     CHECK(server.image == image);
     CHECK(agent.sent[block_codec::lz4] > 0);
     CHECK(agent.sent[block_codec::zlib] > 0);
+  }
+
+  TEST_CASE("a new read limit reaches the agent in the middle") {
+    auto const image = random_image(40 * block_bytes);
+    agent_model agent{.image = image};
+    server_model server(sample_start());
+    server.limit_to = 12345;
+    run(agent, server, 4096);
+    CHECK(server.image == image);
+    CHECK(agent.read_limits == std::vector<std::uint64_t>{12345});
+  }
+
+  TEST_CASE("what is as expected is neither answered nor sent, however the stream is cut") {
+    auto image = random_image(60 * block_bytes + 5);
+    std::fill(image.begin() + 7 * block_bytes, image.begin() + 9 * block_bytes, std::byte{0});
+    for (std::size_t const step : {std::size_t{1}, std::size_t{333}, std::size_t{1} << 20}) {
+      for (std::uint64_t const first : {0, 6, 50}) {
+        auto start = sample_start();
+        start.first_block = {first};
+        agent_model agent{.image = image};
+        server_model server(start);
+        for (std::size_t i = 0; i < 60; ++i) {
+          auto const id = sha256(byte_view(image).subspan(i * block_bytes, block_bytes));
+          // Some are as they were, some are not, and of some nothing is known.
+          server.expected.push_back(i % 5 == 0 ? sample_id(i) : i % 7 == 0 ? no_block : id);
+        }
+        run(agent, server, step);
+        CHECK(server.runs[run_kind::expected] > 0);
+        CHECK(server.totals->sent_blocks.value == server.runs[run_kind::data]);
+        CHECK(server.totals->data_blocks.value ==
+              server.runs[run_kind::data] + server.runs[run_kind::expected]);
+        // What was not sent stands as zeros in the server's image.
+        for (std::size_t i = first; i < 60; ++i) {
+          auto const is = byte_view(server.image).subspan(i * block_bytes, block_bytes);
+          auto const was = byte_view(image).subspan(i * block_bytes, block_bytes);
+          CHECK((std::ranges::equal(is, was) || server.expected[i] == sha256(was)));
+        }
+      }
+    }
   }
 
   TEST_CASE("a dump that starts in the middle announces from there on") {

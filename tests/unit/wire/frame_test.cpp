@@ -91,7 +91,7 @@ TEST_SUITE("frame") {
       CAPTURE(kind);
       auto const bytes = header_of(0, kind);
       bool const for_server = kind >= 1 && kind <= 8;
-      bool const for_agent = kind == 7 || (kind >= 64 && kind <= 68);
+      bool const for_agent = kind == 7 || (kind >= 64 && kind <= 70);
       CHECK((decoder_code(wire_side::server, bytes, 4096) == wire_errc::unknown_kind) ==
             !for_server);
       CHECK((decoder_code(wire_side::agent, bytes) == wire_errc::unknown_kind) == !for_agent);
@@ -105,7 +105,7 @@ TEST_SUITE("frame") {
       CHECK(decoder_code(wire_side::server, header_of(limits::control_payload_bytes_max + 1,
                                                       kind)) == wire_errc::frame_too_long);
     }
-    for (unsigned const kind : {7, 64, 65, 66, 67, 68}) {
+    for (unsigned const kind : {7, 64, 65, 66, 67, 68, 69, 70}) {
       CAPTURE(kind);
       CHECK(decoder_code(wire_side::agent, header_of(limits::control_payload_bytes_max, kind)) ==
             wire_errc::frame_too_long);
@@ -134,8 +134,10 @@ TEST_SUITE("frame") {
     auto start = sample_start();
     start.path.assign(limits::path_bytes_max, 'p');
     std::vector<verdict> const verdicts(limits::answers_max, verdict::need);
-    for (auto const& bytes : {encoded(start), encoded(answer_message{{0}, verdicts}),
-                              encoded(settle_message{}), encoded(abort_message{.text = text})}) {
+    std::vector<block_id> const ids(limits::expected_ids_max);
+    for (auto const& bytes :
+         {encoded(start), encoded(answer_message{{0}, verdicts}), encoded(expect_message{{0}, ids}),
+          encoded(settle_message{}), encoded(abort_message{.text = text})}) {
       CHECK_FALSE(decoder_code(wire_side::agent, bytes));
     }
   }

@@ -39,7 +39,11 @@ start_message full_start() {
 }
 
 digests_message sample_digests() {
-  return {{5}, {data_run(sample_id(1)), zero_run(1000), zero_run(1, run_kind::hole)}};
+  return {{5},
+          {data_run(sample_id(1)),
+           zero_run(1000),
+           zero_run(1, run_kind::hole),
+           {run_kind::expected, {}, {7}}}};
 }
 
 std::vector<sample> all_samples() {
@@ -56,6 +60,8 @@ std::vector<sample> all_samples() {
       sample_of(message_kind::answer,
                 answer_message{{3}, {verdict::have, verdict::need, verdict::wait}}, decode_answer),
       sample_of(message_kind::settle, settle_message{{3}, verdict::need}, decode_settle),
+      sample_of(message_kind::limit, limit_message{1'000'000}, decode_limit),
+      sample_of(message_kind::expect, expect_message{{3}, {sample_id(1), no_block}}, decode_expect),
   };
   byte_vector codec;
   encode_codec(codec, codec_policy::zlib);
@@ -125,11 +131,17 @@ TEST_SUITE("messages") {
     CHECK(start.low_priority);
     auto const digests = decode_digests(payload_of(encoded(sample_digests())));
     CHECK(digests.first.value == 5);
-    REQUIRE(digests.runs.size() == 3);
+    REQUIRE(digests.runs.size() == 4);
     CHECK(digests.runs[0].id == sample_id(1));
     CHECK(digests.runs[1].kind == run_kind::zeros);
     CHECK(digests.runs[1].blocks.value == 1000);
     CHECK(digests.runs[2].kind == run_kind::hole);
+    CHECK(digests.runs[3].kind == run_kind::expected);
+    CHECK(digests.runs[3].blocks.value == 7);
+    auto const expect = decode_expect(
+        payload_of(encoded(expect_message{{3}, {sample_id(1), no_block, sample_id(2)}})));
+    CHECK(expect.first.value == 3);
+    CHECK(expect.ids == std::vector{sample_id(1), no_block, sample_id(2)});
     auto const end =
         decode_end(payload_of(encoded(end_message{{9}, {4}, {5}, {3}, 77, sample_id(2)})));
     CHECK(end.blocks.value == 9);
@@ -172,7 +184,7 @@ TEST_SUITE("messages") {
     CHECK(with_byte(source, 9, 2, [](auto p) { (void)decode_source(p); }) == malformed);
     CHECK(with_byte(source, 10, 3, [](auto p) { (void)decode_source(p); }) == malformed);
     auto const digests = encoded(sample_digests());
-    CHECK(with_byte(digests, 10, 3, [](auto p) { (void)decode_digests(p); }) == malformed);
+    CHECK(with_byte(digests, 10 + 33, 4, [](auto p) { (void)decode_digests(p); }) == malformed);
     auto const note = encoded(note_message{2, "a"});
     CHECK(with_byte(note, 0, 3, [](auto p) { (void)decode_note(p); }) == malformed);
     auto const abort = encoded(abort_message{});
@@ -214,6 +226,9 @@ TEST_SUITE("messages") {
     auto const answer = encoded(answer_message{{3}, {verdict::have}});
     CHECK(with_byte(answer, 8, 0, [](auto p) { (void)decode_answer(p); }) == malformed);
     CHECK(with_byte(answer, 9, 2, [](auto p) { (void)decode_answer(p); }) == malformed);
+    auto const expect = encoded(expect_message{{3}, {sample_id(1)}});
+    CHECK(with_byte(expect, 8, 0, [](auto p) { (void)decode_expect(p); }) == malformed);
+    CHECK(with_byte(expect, 9, 2, [](auto p) { (void)decode_expect(p); }) == malformed);
     auto const bad = encoded(bad_range_message{4096, 1});
     CHECK(with_byte(bad, 8, 0, [](auto p) { (void)decode_bad_range(p); }) == malformed);
     auto source = sample_source();

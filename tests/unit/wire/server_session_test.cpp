@@ -8,8 +8,6 @@ namespace diskdump {
 
 namespace {
 
-constexpr std::uint32_t block_bytes = 4096;
-
 byte_vector data_at(std::uint64_t first, std::uint64_t count) {
   digests_message m{{first}, {}};
   for (std::uint64_t i = 0; i < count; ++i) m.runs.push_back(data_run(sample_id(first + i)));
@@ -18,11 +16,6 @@ byte_vector data_at(std::uint64_t first, std::uint64_t count) {
 
 byte_vector raw_block(std::uint64_t index, std::uint32_t length = block_bytes) {
   return block_frame(index, block_codec::raw, length, byte_vector(length));
-}
-
-template <class Session>
-std::error_code fed(Session& session, byte_view bytes) {
-  return code_of([&] { feed_all(session, bytes); });
 }
 
 std::vector<verdict> all(std::size_t count, verdict v) { return std::vector<verdict>(count, v); }
@@ -294,9 +287,29 @@ TEST_SUITE("server_session") {
     CHECK(fed(server, note) == wire_errc::too_much_talk);
 
     auto other = server_with_source(10 * block_bytes);
-    auto const bad = encoded(bad_range_message{0, 512});
-    for (std::size_t i = 0; i < limits::bad_ranges_max; ++i) REQUIRE_FALSE(fed(other, bad));
-    CHECK(fed(other, bad) == wire_errc::too_much_talk);
+    // Apart from each other; the size of the disk is not what stops it.
+    auto const bad = [](std::uint64_t i) { return encoded(bad_range_message{i * 2, 1}); };
+    for (std::size_t i = 0; i < limits::bad_ranges_max; ++i) REQUIRE_FALSE(fed(other, bad(i)));
+    CHECK(fed(other, bad(limits::bad_ranges_max)) == wire_errc::too_much_talk);
+  }
+
+  TEST_CASE("parts of a bad range that touch count as one") {
+    auto server = server_with_source(10 * block_bytes);
+    for (std::size_t i = 0; i < limits::bad_ranges_max + 10; ++i) {
+      REQUIRE_FALSE(fed(server, encoded(bad_range_message{i * 2, 2})));
+    }
+  }
+
+  TEST_CASE("a bad range that was told before, or of blocks that were announced, is refused") {
+    auto server = server_with_source(10 * block_bytes);
+    REQUIRE_FALSE(fed(server, encoded(bad_range_message{512, 512})));
+    CHECK(fed(server, encoded(bad_range_message{512, 512})) == wire_errc::index_out_of_range);
+    auto late = server_with_source(10 * block_bytes);
+    digests_message announced{{0}, {{run_kind::zeros, {}, {2}}}};
+    byte_vector frame;
+    encode(frame, announced);
+    REQUIRE_FALSE(fed(late, frame));
+    CHECK(fed(late, encoded(bad_range_message{0, 512})) == wire_errc::index_out_of_range);
   }
 
   TEST_CASE("a bad range outside the image is refused") {
@@ -392,6 +405,24 @@ TEST_SUITE("server_session") {
     server.abort(abort_code::protocol, "bad index");
     CHECK(server.take_output() ==
           encoded(abort_message{.code = abort_code::protocol, .text = "bad index"}));
+  }
+
+  TEST_CASE("a read limit goes with START, later as LIMIT, and not after the end") {
+    server_session server(sample_nonce(), sample_start());
+    server.limit_read(5000);
+    feed_all(server, encoded(sample_hello()));
+    server.start();
+    auto started = sample_start();
+    started.read_limit_bytes_per_s = 5000;
+    CHECK(server.take_output() == encoded(started));
+    server.limit_read(2500);
+    CHECK(server.take_output() == encoded(limit_message{2500}));
+
+    auto ending = server_before_end();
+    feed_all(ending, encoded(right_end()));
+    static_cast<void>(ending.take_output());
+    ending.limit_read(1000);
+    CHECK(ending.take_output().empty());
   }
 
   TEST_CASE("a codec switch after the end is not sent") {

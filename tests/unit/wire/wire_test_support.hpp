@@ -17,6 +17,8 @@
 
 namespace diskdump {
 
+inline constexpr std::uint32_t block_bytes = 4096;
+
 inline session_nonce sample_nonce() {
   session_nonce nonce{};
   for (std::size_t i = 0; i < nonce.size(); ++i) nonce[i] = static_cast<std::byte>(0xa0 + i);
@@ -26,7 +28,7 @@ inline session_nonce sample_nonce() {
 inline start_message sample_start(std::uint32_t batch_blocks = 8) {
   start_message m;
   m.path = "/dev/sda";
-  m.block_bytes = 4096;
+  m.block_bytes = block_bytes;
   m.batch_blocks = batch_blocks;
   return m;
 }
@@ -111,6 +113,12 @@ inline std::string text_of(std::function<void()> const& action) {
 template <class Session>
 void feed_all(Session& session, byte_view input) {
   while (!input.empty()) (void)session.feed(input);
+}
+
+// What feeding it all came to.
+template <class Session>
+std::error_code fed(Session& session, byte_view input) {
+  return code_of([&] { feed_all(session, input); });
 }
 
 // The next event; REQUIRES that the bytes hold exactly one.

@@ -1,0 +1,186 @@
+#include "store/pack_compaction.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "base/limits.hpp"
+#include "codec/checksum.hpp"
+#include "store/pack_format.hpp"
+#include "store/pack_window.hpp"
+#include "store/pack_writer.hpp"
+#include "store/scratch.hpp"
+#include "store/store_error.hpp"
+
+namespace diskdump {
+
+namespace {
+
+class compaction {
+ public:
+  compaction(pack_surroundings const& store, work_monitor& monitor)
+      : store_(store), monitor_(monitor) {}
+
+  reclaimed_space run();
+
+ private:
+  // Packs that nobody can add to any more, with their sizes.
+  using pack_sizes = std::map<std::uint32_t, std::uint64_t>;
+
+  [[nodiscard]] pack_sizes finished_packs();
+  [[nodiscard]] std::set<std::uint32_t> worth_copying(pack_sizes const& packs);
+  void copy(std::set<std::uint32_t> const& packs);
+  bool copy_one(std::uint32_t pack, std::span<store_index::known_block const> blocks);
+  void settle();
+  void remove_unused(pack_sizes const& packs);
+
+  pack_surroundings const& store_;
+  work_monitor& monitor_;
+  std::optional<scratch_folder> scratch_;
+  std::optional<pack_writer> writer_;
+  std::vector<store_index::moved_block> moved_;
+  std::uint64_t moved_bytes_ = 0;
+  std::set<std::uint32_t> copied_;
+  std::set<std::uint32_t> new_packs_;
+  std::uint64_t written_bytes_ = 0;
+  reclaimed_space result_;
+};
+
+// Looked at before the index is asked what is in use: whoever is dead by then writes no rows.
+compaction::pack_sizes compaction::finished_packs() {
+  pack_sizes finished;
+  std::map<std::string, bool> alive;
+  for (auto const& pack : list_packs(store_.files, store_.layout)) {
+    auto const bytes =
+        store_.files.read(pack_path(store_.layout, pack.number), limits::pack_header_bytes);
+    if (!bytes) continue;
+    // A pack gets its name with its header in it: without one, its writer died in a power cut.
+    if (auto const header = decode_pack_header(*bytes)) {
+      auto const [at, is_new] = alive.try_emplace(header->owner, false);
+      if (is_new) at->second = scratch_owner_lives(store_.blockstore, header->owner);
+      if (at->second) continue;
+    }
+    finished.emplace(pack.number, pack.size_bytes);
+  }
+  return finished;
+}
+
+std::set<std::uint32_t> compaction::worth_copying(pack_sizes const& packs) {
+  std::set<std::uint32_t> chosen;
+  std::set<std::uint32_t> small;
+  for (auto const& use : store_.index.packs_in_use()) {
+    auto const at = packs.find(use.pack);
+    if (at == packs.end()) continue;
+    auto const blocks = use.rows.blocks + use.condemned.blocks;
+    auto const live = use.rows.stored_bytes + use.condemned.stored_bytes +
+                      blocks * limits::pack_entry_header_bytes + limits::pack_header_bytes;
+    if (live * 100 < at->second * limits::pack_live_percent_min) chosen.insert(use.pack);
+    if (live < limits::pack_small_bytes) small.insert(use.pack);
+  }
+  if (small.size() >= limits::pack_small_count_max) chosen.merge(small);
+  return chosen;
+}
+
+void compaction::copy(std::set<std::uint32_t> const& packs) {
+  monitor_.enter("compacting packs", packs.size());
+  for (auto first = packs.begin(); first != packs.end() && !monitor_.stop;) {
+    // So many at once as there are rows to look at: each look reads the whole index.
+    auto last = first;
+    for (std::size_t n = 0; last != packs.end() && n < limits::pack_copies_per_step; ++n) ++last;
+    auto const known = store_.index.known_in_packs(*first, *std::prev(last));
+    for (auto at = known.begin(); at != known.end() && !monitor_.stop;) {
+      auto const pack = at->block.place.pack;
+      auto const end = std::find_if(
+          at, known.end(), [pack](auto const& row) { return row.block.place.pack != pack; });
+      if (packs.contains(pack)) {
+        if (copy_one(pack, std::span(at, end))) copied_.insert(pack);
+        ++monitor_.done;
+      }
+      at = end;
+      if (moved_bytes_ >= limits::pack_bytes) settle();
+    }
+    first = last;
+  }
+  settle();
+}
+
+// False where something in it is damaged; then nothing of it is moved.
+bool compaction::copy_one(std::uint32_t number, std::span<store_index::known_block const> blocks) {
+  auto const entry_of = [](byte_view bytes, stored_block const& block) {
+    auto const entry = decode_pack_entry(bytes);
+    return bytes.size() == limits::pack_entry_header_bytes + block.stored_bytes && entry &&
+           entry->id == block.id && entry->stored_bytes == block.stored_bytes &&
+           checksum64(bytes.subspan(limits::pack_entry_header_bytes)) == entry->checksum;
+  };
+  pack_window pack(store_.files, pack_path(store_.layout, number));
+  auto const view = [&](stored_block const& block) {
+    if (block.stored_bytes > limits::stored_block_bytes_max) return byte_view();
+    return pack.view(block.place.offset, limits::pack_entry_header_bytes + block.stored_bytes,
+                     limits::pack_read_bytes);
+  };
+  for (auto const& known : blocks) {
+    if (!entry_of(view(known.block), known.block)) return false;
+  }
+  if (!writer_) {
+    scratch_.emplace(store_.blockstore, store_.files, store_.layout);
+    writer_.emplace(store_.files, store_.layout, *scratch_, store_.level);
+  }
+  for (auto const& known : blocks) {
+    auto const bytes = view(known.block);
+    if (!entry_of(bytes, known.block)) return false;  // it changed under our eyes
+    auto const to = writer_->add(known.block.id, bytes.subspan(limits::pack_entry_header_bytes));
+    moved_.push_back({known.block.id, known.block.place, to});
+    moved_bytes_ += bytes.size();
+    written_bytes_ += bytes.size();
+    if (new_packs_.insert(to.pack).second) written_bytes_ += limits::pack_header_bytes;
+  }
+  return true;
+}
+
+// From durable copy to row, in this order.
+void compaction::settle() {
+  if (moved_.empty()) return;
+  writer_->flush();
+  std::span rest(moved_);
+  while (!rest.empty()) {
+    auto const step = rest.first(std::min(rest.size(), limits::index_rows_per_step));
+    store_.index.move(step);
+    rest = rest.subspan(step.size());
+  }
+  moved_.clear();
+  moved_bytes_ = 0;
+}
+
+// Under the index's write lock: reindex, which gives rows to what it finds, then finds it or finds
+// it gone.
+void compaction::remove_unused(pack_sizes const& packs) {
+  store_.index.with_packs_in_use([&](std::vector<store_index::pack_use> const& in_use) {
+    std::set<std::uint32_t> used;
+    for (auto const& use : in_use) used.insert(use.pack);
+    for (auto const& [number, size_bytes] : packs) {
+      if (used.contains(number)) continue;
+      writing([&] { (void)store_.files.remove(pack_path(store_.layout, number)); });
+      ++result_.packs_removed;
+      result_.packs_rewritten += copied_.contains(number) ? 1 : 0;
+      result_.bytes += size_bytes;
+    }
+  });
+}
+
+reclaimed_space compaction::run() {
+  auto const packs = finished_packs();
+  auto const chosen = worth_copying(packs);
+  if (!chosen.empty()) copy(chosen);
+  if (!monitor_.stop) remove_unused(packs);
+  result_.bytes -= std::min(result_.bytes, written_bytes_);
+  return result_;
+}
+
+}  // namespace
+
+reclaimed_space compact_packs(pack_surroundings const& store, work_monitor& monitor) {
+  return compaction(store, monitor).run();
+}
+
+}  // namespace diskdump

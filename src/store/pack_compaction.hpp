@@ -1,0 +1,27 @@
+// Gives the file system back what gc freed in packs: packs without a block that counts are removed,
+// those with few are copied into new ones first. Runs beside dumps, restores and verify; one
+// process at a time (gc.lock). Blocking. Internal to src/store.
+#pragma once
+
+#include <string>
+
+#include "io/file_system.hpp"
+#include "store/block_shelf.hpp"
+#include "store/index.hpp"
+#include "store/layout.hpp"
+
+namespace diskdump {
+
+struct pack_surroundings {
+  file_system& files;
+  store_layout layout;
+  std::string blockstore;  // its real path
+  durability level = durability::barrier;
+  store_index& index;
+};
+
+// A pack whose writer is alive is left alone; so is one in which a block is damaged: verify tells
+// of it. Ends early, between packs, when told to stop.
+[[nodiscard]] reclaimed_space compact_packs(pack_surroundings const& store, work_monitor& monitor);
+
+}  // namespace diskdump

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Many targets at once: what identical ones share, how one bad machine is kept from the others, and
+what happens when all of them meet a full store."""
+
+import os
+import signal
+
+import images
+import store_check
+from cli import Diskdump
+from fixture import (cases, IS_ROOT, TRIMMED, Scenario, mount, processes_of, read_proc, unmount)
+from relay import Relay
+from sshd import Sshd, hostile_wrapper
+
+SIZE = (24 if TRIMMED else 64) * images.MIB
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hostile_agent.py")
+
+
+class Fleet(Scenario):
+    def setUp(self):
+        super().setUp()
+        self.diskdump = Diskdump(self)
+        self.entries = []
+
+    def know(self, sshd, names, port=None):
+        """One server under several names, at another port if it is reached through a relay."""
+        with open(sshd.client_config, encoding="utf-8") as config:
+            lines = config.read().splitlines()[1:]
+        lines = [line.replace(f"Port {sshd.port}", f"Port {port or sshd.port}") for line in lines]
+        self.entries += ["Host " + " ".join(names), *lines]
+        with open(sshd.path("known_hosts"), "r+", encoding="utf-8") as known:
+            text = known.read()
+            known.write(text.replace(f":{sshd.port} ", f":{port or sshd.port} "))
+        with open(self.path("ssh_config"), "w", encoding="utf-8") as config:
+            config.write("\n".join(self.entries) + "\n")
+
+    def dump(self, *arguments, **options):
+        return self.diskdump.run("dump", "-F", self.path("ssh_config"), *arguments, **options)
+
+    def by_name(self, done):
+        return {event["name"]: event for event in done.targets}
+
+    def assert_restores(self, manifest, image):
+        self.diskdump.restore(manifest, self.path("restored"), "--force")
+        self.assert_same_content(image, self.path("restored"))
+
+
+class Together(Fleet):
+    def test_identical_targets_send_each_block_once(self):
+        count = 4 if TRIMMED else 16
+        names = [f"t{i}" for i in range(count)]
+        self.know(Sshd(self), names)
+        image = images.random_image(SIZE)
+        done = self.dump(*[f"{name}:{image}" for name in names])
+        self.assertEqual(done.summary["ok"], count)
+        self.assertEqual(done.summary["blocks_stored"], SIZE // 131072)
+        # The digests, 33 bytes a block, and what SSH adds.
+        wire = sum(event["bytes_wire"] for event in done.targets)
+        self.assertLess(wire, SIZE * 1.05 + count * (SIZE // 131072 * 40 + 200_000))
+        for event in done.targets:
+            self.assert_restores(event["manifest"], image)
+
+    def test_paths_of_one_host_share_its_connection(self):
+        sshd = Sshd(self)
+        relay = Relay(self, sshd.port)
+        self.know(sshd, ["target"], relay.port)
+        paths = [images.write(self.path(f"image{i}"), images.bytes_of(i, 1_000_000))
+                 for i in range(9)]
+        done = self.dump("target:" + ":".join(paths))
+        self.assertEqual(done.summary["ok"], 9)
+        self.assertEqual(relay.connections, 1)
+
+    def test_more_targets_than_places_take_turns(self):
+        names = [f"t{i}" for i in range(7)]
+        self.know(Sshd(self), names)
+        image = images.write(self.path("image"), images.bytes_of(1, 3_000_000))
+        done = self.dump("-j", "2", *[f"{name}:{image}" for name in names])
+        self.assertEqual(done.summary["ok"], 7)
+
+    def test_bad_machines_do_not_hurt_the_others(self):
+        """One is away, one loses its connection, one lies, one has no such path, one stands still."""
+        good = [f"good{i}" for i in range(4)]
+        self.know(Sshd(self), [*good, "absent"])
+        away = Sshd(self)
+        self.know(away, ["away"])
+        away.stop()
+        cut_sshd = Sshd(self)
+        relay = Relay(self, cut_sshd.port)
+        self.know(cut_sshd, ["cut"], relay.port)
+        self.know(Sshd(self, wrapper=hostile_wrapper(SCRIPT, "wrong_content")), ["liar"])
+        silent = Sshd(self, wrapper=hostile_wrapper(SCRIPT, "silence"))
+        self.know(silent, ["silent"])
+        pictures = [images.random_image(SIZE, seed=i) for i in range(5)]
+        relay.cut_after(SIZE // 2)
+        done = self.dump("--retries", "1", "--timeout", "4",
+                         *[w for name, image in zip(good, pictures)
+                           for w in (f"{name}:{image}", "--as", name)],
+                         f"cut:{pictures[4]}", "--as", "cut", "away:/dev/sda", "--as", "away",
+                         "liar:/dev/sda", "--as", "liar", "silent:/dev/sda", "--as", "silent",
+                         "absent:/absent", "--as", "absent", expect=1)
+        events = self.by_name(done)
+        for name, image in zip([*good, "cut"], pictures):
+            self.assertEqual(events[name]["status"], "ok", done.text)
+            self.assert_restores(name, image)
+        self.assertEqual(events["cut"]["attempts"], 2)
+        self.assertLess(events["cut"]["bytes_wire"], 1.1 * SIZE + 12 * images.MIB)
+        for name, words in (("away", "(?i)refused"), ("liar", "(?i)digest|content"),
+                            ("silent", "(?i)not a byte"), ("absent", "(?i)no such|absent")):
+            self.assertEqual(events[name]["status"], "failed")
+            self.assertRegex(events[name]["error"], words)
+        self.assertEqual((done.summary["ok"], done.summary["failed"]), (5, 4))
+        self.assertEqual(store_check.check(self.store), [])
+        # The silent one does not even notice that its connection is gone.
+        for pid in processes_of(self.folder):
+            if b"silence" in read_proc(pid, "cmdline"):
+                os.kill(pid, signal.SIGKILL)
+        self.assert_nothing_left()
+
+    def test_a_store_that_fills_up_fails_who_needs_room_and_no_other(self):
+        if not IS_ROOT:
+            self.skipTest("mounting takes root")
+        known = images.random_image(SIZE, seed=1)
+        mount("tmpfs", self.store, "tmpfs", data=f"size={SIZE + SIZE // 2}")
+        self.addCleanup(unmount, self.store)
+        names = ["a", "b", "c"]
+        self.know(Sshd(self), names)
+        self.dump(f"a:{known}", "--as", "known")
+        done = self.dump(f"a:{known}", "--as", "again", f"b:{images.random_image(SIZE, seed=2)}",
+                         "--as", "new", f"c:{known}", "--as", "other", expect=1)
+        events = self.by_name(done)
+        self.assertEqual(events["new"]["status"], "failed")
+        self.assertRegex(events["new"]["error"], "(?i)space")
+        self.assertEqual(events["new"]["attempts"], 1)
+        for event in done.targets:
+            if event["status"] == "ok":
+                self.assert_restores(event["manifest"], known)
+        self.assert_restores("known", known)
+
+    def test_an_interruption_takes_no_further_target(self):
+        names = [f"t{i}" for i in range(6)]
+        self.know(Sshd(self), names)
+        image = images.random_image(SIZE)
+        process = self.diskdump.start("dump", "-F", self.path("ssh_config"), "-j", "1",
+                                      *[f"{name}:{image}" for name in names])
+        line = process.stdout.readline()  # the first event
+        process.send_signal(signal.SIGINT)
+        done = self.diskdump.finish(process, timeout=60)
+        self.assertEqual(done.status, 130, line)
+        failed = [e for e in done.targets if e["status"] == "failed"]
+        self.assertGreaterEqual(len(failed), 4)
+        self.assertEqual({e["error"] for e in failed}, {"interrupted"})
+        self.assert_nothing_left()
+
+
+if __name__ == "__main__":
+    cases.main()

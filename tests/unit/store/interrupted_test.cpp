@@ -1,0 +1,150 @@
+#include "store/interrupted.hpp"
+
+#include <utime.h>
+
+#include "base/limits.hpp"
+#include "faulty_file_system.hpp"
+#include "store/gc.hpp"
+#include "store_support.hpp"
+#include "upkeep_support.hpp"
+
+namespace diskdump {
+
+namespace {
+
+clock_source::wall const april{std::chrono::seconds(1776996000)};
+
+manifest_header header_of(std::uint64_t blocks) {
+  manifest_header header;
+  header.source = "host:/dev/sda";
+  header.date = iso_time(april);
+  header.geometry = {blocks * 4096, 4096};
+  return header;
+}
+
+// An interrupted dump of `total` blocks, of which numbers 0 to `known` were told.
+void leave_interrupted(std::string const& base, std::string const& name, std::uint64_t known,
+                       std::uint64_t total) {
+  auto const store = open_test_store(base);
+  manifest_writer writer(base, name, header_of(total), *store);
+  for (std::uint64_t i = 0; i < known; ++i) writer.add(make_block(i).id);
+  writer.comment(identity_key, "serial=1");
+  writer.end_lists();
+  store->barrier();
+  writer.keep_interrupted();
+}
+
+std::uint64_t digests_in(std::optional<manifest_reader> reader) {
+  REQUIRE(reader);
+  std::uint64_t blocks = 0;
+  while (reader->next()) ++blocks;
+  return blocks;
+}
+
+}  // namespace
+
+TEST_SUITE("interrupted") {
+  TEST_CASE("what was told before the interruption reads back, and nothing else appears") {
+    test_folder const folder;
+    (void)open_test_store(folder.path());
+    leave_interrupted(folder.path(), "host-sda", 5, 100);
+    CHECK(list_interrupted(folder.path()) == std::vector<std::string>{"host-sda"});
+    auto reader = open_interrupted(folder.path(), "host-sda");
+    REQUIRE(reader);
+    CHECK(reader->header().geometry.image_bytes == 100 * 4096);
+    std::uint64_t told = 0;
+    while (reader->next()) ++told;
+    CHECK(told == 5);
+    CHECK(reader->header().extra.back().second == "serial=1");
+    CHECK(list_manifests(folder.path(), [](auto const&, error const& e) { throw e; }).empty());
+    CHECK(std::filesystem::is_empty(folder / ".blockstore/tmp"));
+    // A later one takes its place.
+    leave_interrupted(folder.path(), "host-sda", 7, 100);
+    CHECK(digests_in(open_interrupted(folder.path(), "host-sda")) == 7);
+    forget_interrupted(folder.path(), "host-sda");
+    forget_interrupted(folder.path(), "host-sda");
+    CHECK_FALSE(open_interrupted(folder.path(), "host-sda"));
+    CHECK(list_interrupted(folder.path()).empty());
+  }
+
+  TEST_CASE("a writer that is taken back writes the text that one without it would have") {
+    test_folder const folder;
+    (void)open_test_store(folder.path());
+    auto const write = [&](std::string const& name, bool back) {
+      // More than the buffer holds.
+      manifest_writer writer(folder.path(), name, header_of(3000));
+      if (back) {
+        for (std::uint64_t i = 0; i < 2500; ++i) writer.add(make_block(i % 7).id);
+        writer.comment("note", "goes as well");
+        writer.rewind({2000});
+      } else {
+        for (std::uint64_t i = 0; i < 2000; ++i) writer.add(make_block(i % 7).id);
+      }
+      for (std::uint64_t i = 2000; i < 3000; ++i) writer.add(make_block(100 + i % 5).id);
+      return read_text(folder / writer.publish(april));
+    };
+    auto const straight = write("straight", false);
+    CHECK(straight == write("back", true));
+  }
+
+  TEST_CASE("a writer that is taken back to its start has its header only") {
+    test_folder const folder;
+    (void)open_test_store(folder.path());
+    manifest_writer writer(folder.path(), "x", header_of(1));
+    writer.add(make_block(1).id);
+    writer.rewind({0});
+    writer.add(make_block(2).id);
+    auto const path = writer.publish(april);
+    manifest_reader reader(folder / path);
+    CHECK(reader.next() == make_block(2).id);
+    CHECK_FALSE(reader.next());
+  }
+
+  TEST_CASE("a disk that fails while it is kept is told of, and leaves an older one as it was") {
+    test_folder const folder;
+    (void)open_test_store(folder.path());
+    leave_interrupted(folder.path(), "x", 3, 100);
+    faulty_file_system faulty(folder.path());
+    manifest_writer writer(folder.path(), "x", header_of(100), &faulty);
+    writer.add(make_block(1).id);
+    faulty.fail_at(1, true);
+    CHECK_THROWS_AS(writer.keep_interrupted(), error);
+    CHECK(digests_in(open_interrupted(folder.path(), "x")) == 3);
+  }
+
+  TEST_CASE("gc keeps what an interrupted dump has in the store until it is too old") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 10);
+    leave_interrupted(folder.path(), "host-sda", 4, 100);
+    work_monitor monitor;
+    auto report = collect_garbage(folder.path(), {}, monitor);
+    CHECK(report.freed.blocks == 6);
+    CHECK(report.interrupted_expired == 0);
+    auto const store = open_test_store(folder.path());
+    for (std::uint64_t i = 0; i < 4; ++i) CHECK(holds(*store, make_block(i).id));
+
+    auto const path = folder / (".blockstore/" + interrupted_file("host-sda"));
+    auto const old =
+        std::time(nullptr) -
+        std::chrono::duration_cast<std::chrono::seconds>(limits::interrupted_keep).count() - 60;
+    utimbuf const times{old, old};
+    REQUIRE(::utime(path.c_str(), &times) == 0);
+    CHECK(collect_garbage(folder.path(), {.dry_run = true}, monitor).interrupted_expired == 0);
+    report = collect_garbage(folder.path(), {}, monitor);
+    CHECK(report.interrupted_expired == 1);
+    CHECK(report.freed.blocks == 4);
+    CHECK(list_interrupted(folder.path()).empty());
+  }
+
+  TEST_CASE("a damaged one does not stop gc, and what can be read of it counts") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 10);
+    leave_interrupted(folder.path(), "host-sda", 4, 100);
+    auto const path = folder / (".blockstore/" + interrupted_file("host-sda"));
+    write_text(path, read_text(path) + "not a digest\n");
+    work_monitor monitor;
+    CHECK(collect_garbage(folder.path(), {}, monitor).freed.blocks == 6);
+  }
+}
+
+}  // namespace diskdump

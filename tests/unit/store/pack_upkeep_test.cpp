@@ -1,0 +1,420 @@
+// gc, verify and reindex on packs: what differs from block files. What is the same is in
+// gc_test.cpp and verify_test.cpp.
+#include <atomic>
+#include <thread>
+
+#include "faulty_file_system.hpp"
+#include "pack_support.hpp"
+#include "store/gc.hpp"
+#include "store/lease.hpp"
+#include "store/reindex.hpp"
+#include "store/verify.hpp"
+#include "upkeep_support.hpp"
+
+namespace diskdump {
+
+namespace {
+
+namespace fs = std::filesystem;
+reindex_report reindex(std::string const& base, reindex_options options = {}) {
+  work_monitor monitor;
+  options.threads = 3;
+  return rebuild_index(base, options, monitor);
+}
+
+std::vector<std::uint64_t> numbers(std::uint64_t first, std::uint64_t count) {
+  std::vector<std::uint64_t> all;
+  for (auto i = first; i < first + count; ++i) all.push_back(i);
+  return all;
+}
+
+std::uint64_t bytes_of_packs(std::string const& base) {
+  std::uint64_t bytes = 0;
+  for (auto const& pack : packs_of(base)) bytes += pack.size_bytes;
+  return bytes;
+}
+
+block_damage const* find_damage(verify_report const& report, std::uint64_t number) {
+  auto const id = make_block(number).id;
+  for (auto const& damage : report.damages) {
+    if (damage.id == id) return &damage;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+TEST_SUITE("pack_gc") {
+  TEST_CASE("a pack that nothing needs goes, one with few blocks is copied and then goes") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 100);    // pack 1
+    put_blocks(folder.path(), 100, 100);  // pack 2
+    put_blocks(folder.path(), 200, 100);  // pack 3
+    // Lists would be in packs of their own.
+    publish_image(folder.path(), "few", {100, 150}, nullptr);
+    publish_image(folder.path(), "most", numbers(200, 90), nullptr);
+    auto const before = bytes_of_packs(folder.path());
+    auto const report = collect(folder.path());
+    CHECK(report.freed.blocks == 208);
+    CHECK(report.reclaimed.packs_removed == 2);
+    CHECK(report.reclaimed.packs_rewritten == 1);
+    CHECK(report.reclaimed.bytes == before - bytes_of_packs(folder.path()));
+    auto const left = packs_of(folder.path());
+    REQUIRE(left.size() == 2);
+    CHECK(left[0].number == 3);  // nine tenths of it are needed: it stays as it is
+    CHECK(left[1].number == 4);
+    CHECK(open_pack_store(folder.path())->stats().blocks == 92);
+    check_store(folder.path());
+    CHECK(verify(folder.path()).all_well());
+    // Nothing is left to do.
+    auto const again = collect(folder.path());
+    CHECK(again.freed.blocks == 0);
+    CHECK(again.reclaimed.packs_removed == 0);
+  }
+
+  TEST_CASE("the packs of a writer that lives are left alone, even without a row") {
+    test_folder const folder;
+    auto const store = open_pack_store(folder.path());
+    auto const block = make_block(1);
+    CHECK(store->put(block.id, block.frame));
+    CHECK(store->get(block.id) == block.frame);  // written, but without a row
+    auto report = collect(folder.path());
+    CHECK(report.reclaimed.packs_removed == 0);
+    store->barrier();
+    check_store(folder.path());
+    CHECK(holds(*open_pack_store(folder.path()), block.id));
+    // It has a row that no manifest names, and its dump holds no lease: the row goes, not the pack.
+    report = collect(folder.path());
+    CHECK(report.freed.blocks == 1);
+    CHECK(packs_of(folder.path()).size() == 1);
+  }
+
+  TEST_CASE("a block that a running dump was told is held stays until its lease has ended") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 2);
+    {
+      dump_lease const lease(folder.path(), "server01:/dev/sda");
+      auto const store = open_pack_store(folder.path());
+      CHECK(holds(*store, make_block(0).id));
+      auto const report = collect(folder.path());
+      CHECK(report.condemned.blocks == 2);
+      CHECK(report.freed.blocks == 0);
+      CHECK(report.pending.blocks == 2);
+      CHECK(report.reclaimed.packs_removed == 0);
+      CHECK_FALSE(holds(*store, make_block(0).id));
+      CHECK(store->get(make_block(0).id) == make_block(0).frame);  // a restore still finds it
+      publish_image(folder.path(), "server01-sda", {0});
+    }
+    auto const report = collect(folder.path());
+    CHECK(report.blocks_rescued == 1);
+    CHECK(report.freed.blocks == 1);
+    CHECK(holds(*open_pack_store(folder.path()), make_block(0).id));
+    check_store(folder.path());
+  }
+
+  TEST_CASE("what is condemned and put again has its new place, and the old one is free space") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 3);
+    auto first = std::make_unique<dump_lease>(folder.path(), "first");
+    CHECK(collect(folder.path()).pending.blocks == 3);
+    dump_lease const second(folder.path(), "second");
+    auto const store = open_pack_store(folder.path());
+    auto const block = make_block(1);
+    CHECK_FALSE(holds(*store, block.id));
+    CHECK(store->put(block.id, block.frame));
+    first.reset();
+    CHECK(collect(folder.path()).freed.blocks == 3);
+    store->barrier();
+    CHECK(holds(*store, block.id));
+    auto const packs = packs_of(folder.path());
+    REQUIRE(packs.size() == 1);
+    CHECK(packs[0].number == 2);
+    check_store(folder.path());
+  }
+
+  TEST_CASE("condemned blocks are carried along when their pack is copied, and can come back") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 100);
+    auto lease = std::make_unique<dump_lease>(folder.path(), "relies on 5");
+    publish_image(folder.path(), "image", {1});
+    CHECK(collect(folder.path()).pending.blocks == 99);
+    lease.reset();
+    lease = std::make_unique<dump_lease>(folder.path(), "another");
+    publish_image(folder.path(), "late", {5});
+    // Both go: those that were condemned before this lease are swept, and the pack is copied.
+    auto const report = collect(folder.path());
+    CHECK(report.freed.blocks == 98);
+    CHECK(report.reclaimed.packs_rewritten == 1);
+    auto const store = open_pack_store(folder.path());
+    CHECK(store->get(make_block(5).id) == make_block(5).frame);
+    check_store(folder.path());
+  }
+
+  TEST_CASE("many small packs become few") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    std::vector<std::uint64_t> all;
+    for (std::uint64_t i = 0; i < limits::pack_small_count_max + 4; ++i) {
+      put_blocks(folder.path(), i, 1);
+      all.push_back(i);
+    }
+    publish_image(folder.path(), "image", all, nullptr);
+    CHECK(packs_of(folder.path()).size() == all.size());
+    CHECK(collect(folder.path()).reclaimed.packs_rewritten == all.size());
+    CHECK(packs_of(folder.path()).size() == 1);
+    check_store(folder.path());
+  }
+
+  TEST_CASE("a pack with a damaged block is not copied, and verify still finds the damage") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 100);
+    publish_image(folder.path(), "image", {1, 2});
+    damage_block(folder.path(), make_block(2).id, 100);
+    CHECK(collect(folder.path()).reclaimed.packs_removed == 0);
+    auto const report = verify(folder.path());
+    CHECK(report.damages_total == 1);
+    REQUIRE(find_damage(report, 2) != nullptr);
+    CHECK(find_damage(report, 2)->what == kind::damaged);
+    CHECK(report.ranges_total == 1);
+  }
+
+  TEST_CASE("a block that moves between the look into the index and the read is found") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 100);
+    publish_image(folder.path(), "image", {1});
+    faulty_file_system files(folder.path());
+    std::uint64_t rewritten = 0;
+    files.before = [&](faulty_file_system::call what, std::string const& path) {
+      if (what != faulty_file_system::call::read || !path.ends_with("000001.pack")) return;
+      rewritten += collect(folder.path()).reclaimed.packs_rewritten;
+    };
+    auto const store = open_store(folder.path(), {.read_only = true, .files = &files});
+    CHECK(store->get(make_block(1).id) == make_block(1).frame);
+    CHECK(rewritten == 1);
+  }
+
+  TEST_CASE("blocks are read while their packs are copied and removed") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    std::vector<std::uint64_t> kept;
+    for (std::uint64_t i = 0; i < 600; i += 10) kept.push_back(i);
+    publish_image(folder.path(), "image", kept);
+    std::atomic<bool> done{false};
+    std::atomic<std::uint64_t> wrong{0};
+    std::atomic<std::uint64_t> reads{0};
+    put_blocks(folder.path(), 0, 600);
+    std::jthread reader([&] {
+      auto const store = open_store(folder.path(), {.read_only = true});
+      while (!done) {
+        for (auto const number : kept) {
+          try {
+            wrong += store->get(make_block(number).id) == make_block(number).frame ? 0 : 1;
+          } catch (error const&) {
+            ++wrong;
+          }
+          ++reads;
+        }
+      }
+    });
+    std::uint64_t rewritten = 0;
+    for (std::uint64_t round = 0; round < 10; ++round) {
+      // So many small packs that all of them are put together, with what is being read.
+      std::vector<std::uint64_t> more;
+      for (std::uint64_t i = 0; i < limits::pack_small_count_max; ++i) {
+        more.push_back(10'000 + round * 100 + i);
+        put_blocks(folder.path(), more.back(), 1);
+      }
+      publish_image(folder.path(), "more", more);
+      rewritten += collect(folder.path()).reclaimed.packs_rewritten;
+    }
+    done = true;
+    reader.join();
+    CHECK(rewritten > 100);
+    CHECK(reads > 0);
+    CHECK(wrong == 0);
+    check_store(folder.path());
+  }
+}
+
+TEST_SUITE("pack_verify") {
+  TEST_CASE("each kind of damage is found and named with what it hits, and the next dump heals") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 6);  // pack 1
+    put_blocks(folder.path(), 6, 2);  // pack 2
+    put_blocks(folder.path(), 8, 2);  // pack 3
+    publish_image(folder.path(), "a", {0, 1, 2, 3, 8});
+    publish_image(folder.path(), "b", {7, 1, 1, 6, 1});
+    damage_block(folder.path(), make_block(1).id, 100);  // its data
+    damage_block(folder.path(), make_block(3).id, 20);   // its header
+    auto const row = row_of(folder.path(), make_block(7).id);
+    REQUIRE(row.has_value());
+    auto const second = pack_file_path(folder.path(), 2);
+    fs::resize_file(second, row->place.offset + 100);
+    fs::remove(pack_file_path(folder.path(), 3));
+
+    auto const report = verify(folder.path());
+    CHECK(report.damages_total == 5);
+    REQUIRE(find_damage(report, 1) != nullptr);
+    CHECK(find_damage(report, 1)->what == kind::damaged);
+    CHECK(find_damage(report, 1)->path.starts_with(".blockstore/packs/000001.pack at "));
+    CHECK(fs::exists(folder / find_damage(report, 1)->quarantined));
+    REQUIRE(find_damage(report, 3) != nullptr);
+    CHECK(find_damage(report, 3)->what == kind::damaged);
+    REQUIRE(find_damage(report, 7) != nullptr);
+    CHECK(find_damage(report, 7)->what == kind::truncated);
+    for (std::uint64_t const number : {8, 9}) {
+      REQUIRE(find_damage(report, number) != nullptr);
+      CHECK(find_damage(report, number)->what == kind::missing);
+    }
+    // 1 in both images, twice in a row in one; 3, 8; 7.
+    CHECK(report.ranges_total == 6);
+    // What manifests name is missing now, and nothing else is wrong.
+    auto const again = verify(folder.path());
+    CHECK(again.damages_total == 4);
+    for (auto const& damage : again.damages) CHECK(damage.what == kind::missing);
+    put_blocks(folder.path(), 0, 10);
+    CHECK(verify(folder.path()).all_well());
+    check_store(folder.path());
+  }
+
+  TEST_CASE("without repair nothing is changed") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 3);
+    publish_image(folder.path(), "a", {0, 1, 2});
+    damage_block(folder.path(), make_block(1).id, 100);
+    auto const before = tree_of(folder.path());
+    auto const report = verify(folder.path(), {.repair = false});
+    CHECK(report.damages_total == 1);
+    CHECK(report.ranges_total == 1);
+    CHECK(tree_of(folder.path()) == before);
+  }
+
+  TEST_CASE("of one manifest only its blocks are read") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 10);
+    verify_options options;
+    options.manifest = folder / publish_image(folder.path(), "a", {0, 1, 2, 1});
+    auto report = verify(folder.path(), options);
+    CHECK(report.all_well());
+    CHECK(report.blocks == 4);  // one of them is its list
+    damage_block(folder.path(), make_block(2).id, 100);
+    report = verify(folder.path(), options);
+    CHECK(report.damages_total == 1);
+  }
+
+  TEST_CASE("samples cover every block over runs") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 300);
+    publish_image(folder.path(), "a", numbers(0, 300));
+    std::uint64_t blocks = 0;
+    for (int run = 0; run < 4; ++run) {
+      auto const report = verify(folder.path(), {.sample_percent = 25});
+      CHECK(report.all_well());
+      blocks += report.blocks;
+    }
+    CHECK(blocks == 301);  // with the list
+  }
+
+  TEST_CASE("beside a collector that copies packs nothing looks damaged") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    for (std::uint64_t i = 0; i < 20; ++i) put_blocks(folder.path(), i * 20, 20);
+    std::vector<std::uint64_t> kept;
+    for (std::uint64_t i = 0; i < 400; i += 7) kept.push_back(i);
+    publish_image(folder.path(), "image", kept);
+    std::jthread collecting([&] { (void)collect(folder.path()); });
+    for (int run = 0; run < 20; ++run) CHECK(verify(folder.path(), {.repair = false}).all_well());
+    collecting.join();
+    check_store(folder.path());
+  }
+}
+
+TEST_SUITE("pack_reindex") {
+  TEST_CASE("rows that lie go, entries without a row get one, sizes are put right") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 6);
+    put_blocks(folder.path(), 6, 1);  // pack 2
+    damage_block(folder.path(), make_block(1).id, 100);
+    fs::remove(pack_file_path(folder.path(), 2));
+    {
+      auto const path = folder / ".blockstore/packs.db";
+      sqlite_connection const db(path, SQLITE_OPEN_READWRITE, path, std::chrono::seconds(1));
+      auto const key = "x'" + make_block(2).id.hex() + "'";
+      db.execute(("UPDATE blocks SET compressed_size = 1 WHERE hash = " + key).c_str());
+      auto const gone = "x'" + make_block(3).id.hex() + "'";
+      db.execute(("DELETE FROM blocks WHERE hash = " + gone).c_str());
+      auto const moved = "x'" + make_block(4).id.hex() + "'";
+      db.execute(("UPDATE blocks SET offset = offset + 8 WHERE hash = " + moved).c_str());
+    }
+    auto const report = reindex(folder.path());
+    CHECK(report.rows_before == 6);
+    CHECK(report.rows_corrected == 1);
+    auto const store = open_pack_store(folder.path());
+    CHECK(store->stats().blocks == 5);
+    for (std::uint64_t const number : {0, 2, 3, 4, 5}) CHECK(holds(*store, make_block(number).id));
+    CHECK_FALSE(holds(*store, make_block(1).id));
+    CHECK_FALSE(holds(*store, make_block(6).id));
+    check_store(folder.path());
+  }
+
+  TEST_CASE("an index that is gone, or no database, is built from whole entries only") {
+    for (bool const garbage : {false, true}) {
+      test_folder const folder;
+      (void)open_pack_store(folder.path());
+      put_blocks(folder.path(), 0, 6);
+      damage_block(folder.path(), make_block(1).id, 100);
+      for (auto const* const name : {"packs.db", "packs.db-wal", "packs.db-shm"}) {
+        fs::remove(folder / (std::string(".blockstore/") + name));
+      }
+      if (garbage) write_text(folder / ".blockstore/packs.db", std::string(5000, 'x'));
+      auto const report = reindex(folder.path());
+      CHECK(report.rows_added == 5);
+      CHECK(report.moved_aside.empty() != garbage);
+      CHECK(open_pack_store(folder.path())->stats().blocks == 5);
+      check_store(folder.path());
+    }
+  }
+
+  TEST_CASE("a row whose copy is damaged finds the other copy") {
+    test_folder const folder;
+    auto const one = open_pack_store(folder.path());
+    auto const two = open_pack_store(folder.path());
+    auto const block = make_block(1);
+    CHECK(one->put(block.id, block.frame));
+    CHECK(two->put(block.id, block.frame));  // neither has a row yet
+    one->barrier();
+    two->barrier();
+    damage_block(folder.path(), block.id, 100);
+    (void)reindex(folder.path());
+    CHECK(holds(*open_pack_store(folder.path()), block.id));
+    check_store(folder.path());
+  }
+
+  TEST_CASE("beside a running dump: its blocks get rows, and what gc condemned stays condemned") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 2);
+    dump_lease const lease(folder.path(), "running");
+    CHECK(collect(folder.path()).pending.blocks == 2);
+    auto const store = open_pack_store(folder.path());
+    CHECK(store->put(make_block(5).id, make_block(5).frame));
+    CHECK(store->get(make_block(5).id) == make_block(5).frame);
+    CHECK(reindex(folder.path()).rows_added == 1);
+    CHECK(open_pack_store(folder.path())->stats().blocks == 1);
+    store->barrier();
+    check_store(folder.path());
+  }
+}
+
+}  // namespace diskdump
