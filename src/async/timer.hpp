@@ -2,6 +2,7 @@
 // test moves by hand.
 #pragma once
 
+#include <atomic>
 #include <map>
 
 #include "async/wait_list.hpp"
@@ -28,6 +29,7 @@ class asio_timer_source final : public timer_source {
 };
 
 // Time stands still until advance(). Sleepers whose time has come are woken in order of their time.
+// Of the executor's thread; the clock may be read by any, as every clock may.
 class manual_timer_source final : public timer_source {
  public:
   explicit manual_timer_source(asio::any_io_executor executor) : executor_(std::move(executor)) {}
@@ -40,9 +42,9 @@ class manual_timer_source final : public timer_source {
 
  private:
   struct manual_clock final : clock_source {
-    [[nodiscard]] steady now() const override { return steady_now; }
-    [[nodiscard]] wall wall_now() const override { return start + (steady_now - steady{}); }
-    steady steady_now{};
+    [[nodiscard]] steady now() const override { return steady(passed.load()); }
+    [[nodiscard]] wall wall_now() const override { return start + passed.load(); }
+    std::atomic<steady::duration> passed{steady::duration::zero()};
     // 2026-04-24T00:00:00Z
     wall start = wall(std::chrono::seconds(1776988800));
   };

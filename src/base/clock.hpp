@@ -1,5 +1,5 @@
 // Time as an interface, so that tests decide what time it is. `system_clock_source` is the real
-// one.
+// one. A clock may be read by any thread.
 #pragma once
 
 #include <chrono>
