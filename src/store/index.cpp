@@ -9,6 +9,7 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "store/index_reader.hpp"
+#include "store/store_error.hpp"
 
 namespace diskdump {
 
@@ -27,25 +28,57 @@ store_index::store_index(index_options options, index_filler const& fill, std::u
 store_index::~store_index() = default;
 
 void store_index::open_writer(index_filler const& fill, std::uint64_t& rebuilt) {
-  // The log of a database that was taken away must not be applied to the one made here.
-  if (!path_exists(options_.path)) {
-    for (auto const* const suffix : {"-wal", "-shm", "-journal"}) {
-      (void)::unlink((options_.path + suffix).c_str());
-    }
-  }
-  writer_ = std::make_unique<sqlite_connection>(
-      options_.path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, options_.path, options_.wait_max);
-  // In WAL mode NORMAL loses the last commits in a power cut but no older ones, and FULL none.
-  writer_->execute(options_.durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
-  if (!has_table()) build(fill, rebuilt);
-  use_wal();
-  if (writer_->query_number(sql_count_own_tables) != 2) writer_->execute(sql_.create_own_tables());
+  if (!path_exists(options_.path)) make_new(fill, rebuilt);
+  connect_writer(options_.path);
+  prepare(fill, rebuilt);
   insert_ = std::make_unique<sqlite_statement>(*writer_, sql_.insert_row("IGNORE"));
   remove_ = std::make_unique<sqlite_statement>(*writer_, sql_delete_row);
   contains_ = std::make_unique<sqlite_statement>(*writer_, sql_select_row);
   absolve_ = std::make_unique<sqlite_statement>(*writer_, sql_delete_condemned);
   // Another table of this name would fail here or there; 0.1.x reads the first two columns.
   (void)sqlite_statement(*writer_, format("SELECT {} FROM blocks", sql_.row_columns()));
+}
+
+void store_index::connect_writer(std::string const& path) {
+  writer_ = std::make_unique<sqlite_connection>(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                                                options_.path, options_.wait_max);
+  // In WAL mode NORMAL loses the last commits in a power cut but no older ones, and FULL none.
+  writer_->execute(options_.durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+}
+
+// Under a name of its own until it is whole: who only reads cannot finish what was cut off.
+void store_index::make_new(index_filler const& fill, std::uint64_t& rebuilt) {
+  auto const unfinished = options_.path + ".new";
+  auto const remove_all = [](std::string const& path) {
+    for (auto const* const suffix : {"", "-wal", "-shm", "-journal"}) {
+      (void)::unlink((path + suffix).c_str());
+    }
+  };
+  // The log of a database that was taken away must not be applied to the one made here.
+  remove_all(options_.path);
+  remove_all(unfinished);
+  try {
+    connect_writer(unfinished);
+    prepare(fill, rebuilt);
+    writer_.reset();  // and with it the log, whose content is in the database then
+    auto const slash = options_.path.rfind('/');
+    auto const name = options_.path.substr(slash + 1);
+    writing([&] {
+      auto const folder = make_posix_file_system(options_.path.substr(0, slash));
+      if (!folder->rename_noreplace(name + ".new", name)) remove_all(unfinished);  // 0.1.x made one
+      if (options_.durable) folder->sync(sync_scope::directory, "");
+    });
+  } catch (...) {
+    writer_.reset();
+    remove_all(unfinished);
+    throw;
+  }
+}
+
+void store_index::prepare(index_filler const& fill, std::uint64_t& rebuilt) {
+  if (!has_table()) build(fill, rebuilt);
+  use_wal();
+  if (writer_->query_number(sql_count_own_tables) != 2) writer_->execute(sql_.create_own_tables());
 }
 
 bool store_index::has_table() const {

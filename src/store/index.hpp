@@ -41,9 +41,10 @@ struct collection {
 
 class store_index {
  public:
-  // Opens blocks.db, or makes it: a database without the table gets it, filled by `fill`, in one
-  // transaction, so that a crash leaves no half-filled index. Throws damaged_index, index_busy,
-  // cannot_write. Returns through `rebuilt` how many blocks were found by `fill`.
+  // Opens blocks.db, or makes it: filled by `fill` in one transaction under another name, so that a
+  // crash leaves a whole index or none; a database without the table gets it where it is. Throws
+  // damaged_index, index_busy, cannot_write. Returns through `rebuilt` how many blocks were found by
+  // `fill`. REQUIRES: unless read-only, no other process of ours opens it meanwhile (open.lock).
   store_index(index_options options, index_filler const& fill, std::uint64_t& rebuilt);
   ~store_index();
 
@@ -156,6 +157,9 @@ class store_index {
   class reader_lease;
 
   void open_writer(index_filler const& fill, std::uint64_t& rebuilt);
+  void connect_writer(std::string const& path);
+  void make_new(index_filler const& fill, std::uint64_t& rebuilt);
+  void prepare(index_filler const& fill, std::uint64_t& rebuilt);
   [[nodiscard]] bool has_table() const;
   void build(index_filler const& fill, std::uint64_t& rebuilt);
   void use_wal() const;

@@ -1,9 +1,6 @@
 #include "store/reindex.hpp"
 
-#include <unistd.h>
-
 #include <atomic>
-#include <cerrno>
 #include <cstdio>
 #include <mutex>
 #include <optional>
@@ -23,22 +20,14 @@ namespace {
 
 constexpr unsigned moved_copies_max = 1000;
 
-bool rename_unless_taken(std::string const& from, std::string const& to) {
-  if (::link(from.c_str(), to.c_str()) != 0) {
-    if (errno == EEXIST) return false;
-    throw cannot_write(errno, "link", to);
-  }
-  if (::unlink(from.c_str()) != 0) throw cannot_write(errno, "unlink", from);
-  return true;
-}
-
 // Gets an index that cannot be used out of the way. A running dump may hold it open, and would
 // write rows into a file that nobody reads.
 std::string move_index_away(std::string const& base) {
   auto const blockstore = base + "/.blockstore";
-  auto const config = read_config(*make_posix_file_system(blockstore), store_layout(""),
-                                  blockstore + "/config.json");
+  auto const files = make_posix_file_system(blockstore);
+  auto const config = read_config(*files, store_layout(""), blockstore + "/config.json");
   auto const path = index_path(blockstore, config ? config->format : store_format::loose);
+  auto const name = path.substr(blockstore.size() + 1);
   auto const lock = lock_file::wait_for(base + "/.blockstore/open.lock");
   if (!held_leases(base).empty()) {
     throw error(store_errc::busy, severity::permanent)
@@ -47,8 +36,9 @@ std::string move_index_away(std::string const& base) {
         .remedy("run diskdump reindex again when they have ended");
   }
   for (unsigned copy = 1; copy <= moved_copies_max; ++copy) {
-    auto const target = format("{}.damaged-{}", path, copy);
-    if (!rename_unless_taken(path, target)) continue;
+    auto const damaged = format(".damaged-{}", copy);
+    auto const target = path + damaged;
+    if (!writing([&] { return files->rename_noreplace(name, name + damaged); })) continue;
     // They belong to it, and must not be applied to its successor.
     for (auto const* const suffix : {"-wal", "-shm", "-journal"}) {
       (void)::rename((path + suffix).c_str(), (target + suffix).c_str());

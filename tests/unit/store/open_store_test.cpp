@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include "base/format.hpp"
+#include "faulty_file_system.hpp"
 #include "store/sqlite.hpp"
 #include "store_support.hpp"
 
@@ -204,6 +205,35 @@ TEST_SUITE("open_store") {
     CHECK(store->stats().blocks == 20);
     for (auto const& block : blocks) CHECK(holds(*store, block.id));
     CHECK(said.find("20 blocks") != std::string::npos);
+  }
+
+  TEST_CASE("a process that died while it made the index left none") {
+    for (auto const kind : {store_format::loose, store_format::pack}) {
+      test_folder const folder;
+      REQUIRE(in_child([&] {
+                faulty_file_system files(folder.path());
+                // Of the rows that are about to be committed.
+                files.before = [](faulty_file_system::call what, std::string const& path) {
+                  if (what == faulty_file_system::call::sync && path.empty()) ::_exit(7);
+                };
+                (void)open_store(
+                    folder.path(),
+                    {.create_block_bytes = 4096, .create_format = kind, .files = &files});
+              }) == 7);
+      auto const is_index = [](fs::directory_entry const& entry) {
+        return entry.path().filename().string().find(".db") != std::string::npos;
+      };
+      auto const index =
+          folder / (kind == store_format::loose ? ".blockstore/blocks.db" : ".blockstore/packs.db");
+      CHECK_FALSE(fs::exists(index));
+      if (kind == store_format::loose)
+        CHECK(open_store(folder.path(), reading())->stats().blocks == 0);
+      CHECK(open_store(folder.path(), {})->stats().blocks == 0);
+      std::vector<fs::directory_entry> const left(fs::directory_iterator(folder / ".blockstore"),
+                                                  fs::directory_iterator());
+      CHECK(std::count_if(left.begin(), left.end(), is_index) == 1);
+      CHECK(fs::exists(index));
+    }
   }
 
   TEST_CASE("blocks of a process that died before its barrier are not held, and put rescues them") {
