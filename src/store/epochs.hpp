@@ -95,6 +95,8 @@ class epochs {
     }
     if (!mine) return;
     run_ended_.wait(lock, [&] { return mine->done || !active_; });
+    // The run that was waited for may have lost its blocks, and ours with them.
+    if (!mine->done && lost_) throw *lost_;
     if (!mine->done) lead(lock, mine, flush);
     if (mine->failure) throw *mine->failure;
   }

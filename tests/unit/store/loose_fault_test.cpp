@@ -1,5 +1,8 @@
 // The loose store when files are torn, calls fail and the power is cut.
+#include <unistd.h>
+
 #include <atomic>
+#include <optional>
 #include <thread>
 
 #include "faulty_file_system.hpp"
@@ -12,6 +15,13 @@ namespace {
 
 using call = faulty_file_system::call;
 namespace fs = std::filesystem;
+
+// Whether a thread of this process waits for something.
+bool is_asleep(pid_t thread) {
+  auto const status = read_text("/proc/self/task/" + std::to_string(thread) + "/stat");
+  auto const name_end = status.rfind(')');
+  return name_end != std::string::npos && status.compare(name_end, 4, ") S ") == 0;
+}
 
 store_open_options with(faulty_file_system& files) {
   store_open_options options;
@@ -138,6 +148,42 @@ TEST_SUITE("loose_store_faults") {
     CHECK(store->put(lost.id, lost.frame));
     store->barrier();
     CHECK(store->stats().blocks == 2);
+  }
+
+  TEST_CASE("who waits for a barrier that loses its blocks is not told that its own are durable") {
+    for (auto const kind : both_formats) {
+      test_folder const folder;
+      faulty_file_system files(folder.path());
+      auto const store = open_store(
+          folder.path(), {.create_block_bytes = 4096, .create_format = kind, .files = &files});
+      CHECK(store->put(make_block(1).id, make_block(1).frame));
+      std::atomic<pid_t> waiting_thread{0};
+      std::optional<error> told;
+      std::thread other;
+      std::atomic<bool> met{false};
+      files.before = [&](call which, std::string const& path) {
+        if (which != call::sync || met.exchange(true)) return;
+        // Another target, whose block has come meanwhile, asks for its barrier and sleeps.
+        (void)store->put(make_block(2).id, make_block(2).frame);
+        other = std::thread([&] {
+          waiting_thread = ::gettid();
+          try {
+            store->barrier();
+          } catch (error const& failure) {
+            told = failure;
+          }
+        });
+        while (waiting_thread == 0 || !is_asleep(waiting_thread)) std::this_thread::yield();
+        throw disk_error(EIO, io_direction::write, "syncfs", path);
+      };
+      CHECK(thrown_by([&] { store->barrier(); }).code() == store_errc::cannot_write);
+      REQUIRE(other.joinable());
+      other.join();
+      REQUIRE(told.has_value());
+      CHECK(told->code() == store_errc::cannot_write);
+      CHECK_FALSE(holds(*store, make_block(1).id));
+      CHECK_FALSE(holds(*store, make_block(2).id));
+    }
   }
 
   TEST_CASE("rows come after the sync when blocks are added, and go before files are removed") {
