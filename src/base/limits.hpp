@@ -253,7 +253,12 @@ inline constexpr std::size_t pack_small_bytes = pack_bytes / 4;
 inline constexpr std::size_t pack_small_count_max = 16;
 // Packs whose rows gc looks for at once.
 inline constexpr std::size_t pack_copies_per_step = 1024;
-// Tries of get() to find a block that is being moved.
+// Packs that a store keeps open for fetch(), and what it reads of one at once.
+inline constexpr std::size_t pack_files_open_max = 32;
+inline constexpr std::size_t pack_fetch_bytes_max = 1 * MiB;
+// What may lie between two blocks that are read together: copying it takes no longer than a call.
+inline constexpr std::size_t pack_fetch_gap_bytes = 4 * KiB;
+// Tries of fetch() to find a block that is being moved.
 inline constexpr unsigned pack_read_tries_max = 16;
 // A piece of a file that is written so large goes to the disk at once.
 inline constexpr std::size_t early_write_back_bytes_min = 1 * MiB;

@@ -35,8 +35,11 @@ class measured_store final : public block_store {
   bool put(block_id const& id, byte_view frame) override {
     return timed(store_call::put, [&] { return inner_.put(id, frame); });
   }
-  [[nodiscard]] std::optional<byte_vector> get(block_id const& id) override {
-    return timed(store_call::get, [&] { return inner_.get(id); });
+  void fetch(std::span<block_id const> ids, frame_batch& frames) override {
+    timed(store_call::get, [&] {
+      inner_.fetch(ids, frames);
+      return true;
+    });
   }
   void barrier() override {
     timed(store_call::barrier, [&] {

@@ -1,4 +1,4 @@
-// The file system as the store needs it: nine blocking calls on paths below one root directory, so
+// The file system as the store needs it: ten blocking calls on paths below one root directory, so
 // that tests can fail the n-th call and cut the power. All calls are thread-safe and made on the
 // caller's thread, never on the event loop.
 //
@@ -57,6 +57,19 @@ class append_file {
   virtual void sync() = 0;
 };
 
+// A file that is read piece by piece. It stays what it was at its opening, whatever becomes of its
+// name. Any number of threads may read at the same time.
+class read_file {
+ public:
+  virtual ~read_file() = default;
+
+  // As it was at the opening.
+  [[nodiscard]] virtual std::uint64_t size_bytes() const noexcept = 0;
+
+  // Fills `into` from `offset_bytes` on; returns how much of it, less only at the end of the file.
+  [[nodiscard]] virtual std::size_t read(byte_span into, std::uint64_t offset_bytes) = 0;
+};
+
 class file_system {
  public:
   virtual ~file_system() = default;
@@ -71,6 +84,10 @@ class file_system {
 
   // Adds to the end of an existing file. A write that fails may have added a part.
   virtual void append(std::string const& path, byte_view bytes) = 0;
+
+  // Opens a file to be read; nullptr where the path does not exist. Throws is_directory, or
+  // unsupported_type for what is no file.
+  [[nodiscard]] virtual std::unique_ptr<read_file> open_readable(std::string const& path) = 0;
 
   // At most `bytes_max` bytes from `offset_bytes` on, fewer only at the end of the file; nullopt
   // where the path does not exist. (bytes_max 0 asks whether it exists.)

@@ -67,6 +67,34 @@ class posix_append_file final : public append_file {
   std::uint64_t size_bytes_ = 0;
 };
 
+class posix_read_file final : public read_file {
+ public:
+  posix_read_file(unique_fd file, std::string shown, std::uint64_t size_bytes)
+      : file_(std::move(file)), shown_(std::move(shown)), size_bytes_(size_bytes) {}
+
+  std::uint64_t size_bytes() const noexcept override { return size_bytes_; }
+
+  std::size_t read(byte_span into, std::uint64_t offset_bytes) override {
+    std::size_t done = 0;
+    while (done < into.size()) {
+      auto const n = ::pread(file_.get(), into.data() + done, into.size() - done,
+                             static_cast<off_t>(offset_bytes + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        throw disk_error(errno, io_direction::read, "pread", shown_).offset(offset_bytes + done);
+      }
+      if (n == 0) break;  // the end, or it was cut meanwhile
+      done += static_cast<std::size_t>(n);
+    }
+    return done;
+  }
+
+ private:
+  unique_fd file_;
+  std::string shown_;
+  std::uint64_t size_bytes_;
+};
+
 class posix_file_system final : public file_system {
  public:
   posix_file_system(std::string root, bool create) : root_(std::move(root)) {
@@ -106,12 +134,11 @@ class posix_file_system final : public file_system {
     write_all(file.get(), bytes, shown(path));
   }
 
-  std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
-                                  std::uint64_t offset_bytes) override {
+  std::unique_ptr<read_file> open_readable(std::string const& path) override {
     // Not blocking on a FIFO that someone put there.
-    unique_fd const file(open_at(path, O_RDONLY | O_NONBLOCK));
+    unique_fd file(open_at(path, O_RDONLY | O_NONBLOCK));
     if (!file) {
-      if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+      if (errno == ENOENT || errno == ENOTDIR) return nullptr;
       throw failed(io_direction::open, "open", path);
     }
     struct stat status{};
@@ -121,19 +148,18 @@ class posix_file_system final : public file_system {
                   severity::permanent)
           .path(shown(path));
     }
-    auto const size_bytes = static_cast<std::uint64_t>(status.st_size);
+    return std::make_unique<posix_read_file>(std::move(file), shown(path),
+                                             static_cast<std::uint64_t>(status.st_size));
+  }
+
+  std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
+                                  std::uint64_t offset_bytes) override {
+    auto const file = open_readable(path);
+    if (!file) return std::nullopt;
+    auto const size_bytes = file->size_bytes();
     auto const rest = offset_bytes < size_bytes ? size_bytes - offset_bytes : 0;
     byte_vector bytes(static_cast<std::size_t>(std::min<std::uint64_t>(rest, bytes_max)));
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-      auto const n = ::pread(file.get(), bytes.data() + done, bytes.size() - done,
-                             static_cast<off_t>(offset_bytes + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) throw failed(io_direction::read, "pread", path).offset(offset_bytes + done);
-      if (n == 0) break;  // it was cut meanwhile
-      done += static_cast<std::size_t>(n);
-    }
-    bytes.resize(done);
+    bytes.resize(file->read(bytes, offset_bytes));
     return bytes;
   }
 

@@ -148,22 +148,54 @@ void simulated_file_system::append_to(file& content, std::string const& name, by
   append_bytes(content.bytes, bytes);
 }
 
-std::optional<byte_vector> simulated_file_system::read(std::string const& path,
-                                                       std::size_t bytes_max,
-                                                       std::uint64_t offset_bytes) {
+class simulated_file_system::file_to_read final : public read_file {
+ public:
+  file_to_read(simulated_file_system& files, std::shared_ptr<file> content, std::string name)
+      : files_(files),
+        content_(std::move(content)),
+        name_(std::move(name)),
+        size_bytes_(content_->bytes.size()) {}
+
+  std::uint64_t size_bytes() const noexcept override { return size_bytes_; }
+
+  std::size_t read(byte_span into, std::uint64_t offset_bytes) override {
+    std::lock_guard const lock(files_.mutex_);
+    step(files_.reads_, files_.read_fault_, io_direction::read, name_);
+    byte_view const bytes(content_->bytes);
+    auto const first = std::min<std::uint64_t>(offset_bytes, bytes.size());
+    auto const found = bytes.subspan(first, std::min(into.size(), bytes.size() - first));
+    std::copy(found.begin(), found.end(), into.begin());
+    return found.size();
+  }
+
+ private:
+  simulated_file_system& files_;
+  std::shared_ptr<file> content_;
+  std::string name_;
+  std::uint64_t size_bytes_;
+};
+
+std::unique_ptr<read_file> simulated_file_system::open_readable(std::string const& path) {
   std::lock_guard const lock(mutex_);
   auto const name = tidy(path);
-  step(reads_, read_fault_, io_direction::read, name);
   if (now_.directories.contains(name)) {
     throw error(io_errc::is_directory, severity::permanent).path(name);
   }
   auto const at = now_.files.find(name);
-  if (at == now_.files.end()) return std::nullopt;
-  auto const& bytes = at->second->bytes;
-  auto const first = std::min<std::uint64_t>(offset_bytes, bytes.size());
-  auto const n = std::min<std::uint64_t>(bytes_max, bytes.size() - first);
-  auto const begin = bytes.begin() + static_cast<std::ptrdiff_t>(first);
-  return byte_vector(begin, begin + static_cast<std::ptrdiff_t>(n));
+  if (at == now_.files.end()) return nullptr;
+  return std::make_unique<file_to_read>(*this, at->second, name);
+}
+
+std::optional<byte_vector> simulated_file_system::read(std::string const& path,
+                                                       std::size_t bytes_max,
+                                                       std::uint64_t offset_bytes) {
+  auto const file = open_readable(path);
+  if (!file) return std::nullopt;
+  auto const size_bytes = file->size_bytes();
+  auto const rest = offset_bytes < size_bytes ? size_bytes - offset_bytes : 0;
+  byte_vector bytes(static_cast<std::size_t>(std::min<std::uint64_t>(rest, bytes_max)));
+  bytes.resize(file->read(bytes, offset_bytes));
+  return bytes;
 }
 
 bool simulated_file_system::rename_noreplace(std::string const& from, std::string const& to) {

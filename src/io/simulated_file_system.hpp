@@ -41,6 +41,7 @@ class simulated_file_system final : public file_system {
   [[nodiscard]] std::unique_ptr<append_file> create_appendable(std::string const& path,
                                                                write_back when) override;
   void append(std::string const& path, byte_view bytes) override;
+  [[nodiscard]] std::unique_ptr<read_file> open_readable(std::string const& path) override;
   [[nodiscard]] std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
                                                 std::uint64_t offset_bytes = 0) override;
   bool rename_noreplace(std::string const& from, std::string const& to) override;
@@ -52,6 +53,7 @@ class simulated_file_system final : public file_system {
 
  private:
   class open_file;
+  class file_to_read;
   struct file {
     byte_vector bytes;
     byte_vector durable_bytes;

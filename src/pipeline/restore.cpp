@@ -69,10 +69,10 @@ std::optional<piece> plan::take() {
   return p;
 }
 
-// Fetches and verifies one block into `out`, which has the block's length in the image. A stored
+// Decodes and verifies one block into `out`, which has the block's length in the image. A stored
 // block may be longer than the image needs; its digest covers all of it.
-void fetch(block_store& store, block_id const& id, std::uint64_t offset_bytes,
-           std::uint32_t block_bytes, byte_span out) {
+void decode(std::optional<byte_view> frame, block_id const& id, std::uint64_t offset_bytes,
+            std::uint32_t block_bytes, byte_span out) {
   thread_local block_decompressor decompressor;
   thread_local byte_vector raw;
   auto const damaged = [&](std::string_view cause) {
@@ -82,7 +82,6 @@ void fetch(block_store& store, block_id const& id, std::uint64_t offset_bytes,
         .cause(cause)
         .remedy("run diskdump verify, then dump the source again");
   };
-  auto const frame = store.get(id);
   if (!frame) {
     throw error(store_errc::missing_block, severity::corruption)
         .path(id.hex())
@@ -118,11 +117,14 @@ byte_view fetch_piece(block_store& store, piece const& p, block_geometry geometr
   stage_timer busy(times, stage::fetch);
   busy.count(p.length_bytes);
   byte_span const bytes(buffer.memory.get(), p.length_bytes);
+  thread_local frame_batch frames;
+  store.fetch(p.ids, frames);
   std::size_t at = 0;
   auto index = p.first;
-  for (auto const& id : p.ids) {
+  for (std::size_t i = 0; i < p.ids.size(); ++i) {
     auto const n = geometry.length_bytes(index);
-    fetch(store, id, geometry.offset_bytes(index), geometry.block_bytes, bytes.subspan(at, n));
+    decode(frames[i], p.ids[i], geometry.offset_bytes(index), geometry.block_bytes,
+           bytes.subspan(at, n));
     at += n;
     ++index;
   }

@@ -18,6 +18,7 @@
 #include "base/log.hpp"
 #include "codec/block_id.hpp"
 #include "io/file_system.hpp"
+#include "store/frame_batch.hpp"
 
 namespace diskdump {
 
@@ -88,8 +89,13 @@ class block_store {
   // before a barrier(). Throws cannot_write (transient is never right here: nothing is retried).
   virtual bool put(block_id const& id, byte_view frame) = 0;
 
-  // The stored LZ4 frame; nullopt where there is none. The caller verifies the content.
-  [[nodiscard]] virtual std::optional<byte_vector> get(block_id const& id) = 0;
+  // The stored LZ4 frames of these blocks, each in the place of its id, all of them in memory at
+  // once; blocks that lie side by side on the disk are read together. The caller verifies the
+  // content.
+  virtual void fetch(std::span<block_id const> ids, frame_batch& frames) = 0;
+
+  // The same of one block; nullopt where there is none.
+  [[nodiscard]] std::optional<byte_vector> get(block_id const& id);
 
   // When it returns, every block whose put() had returned before the call is durable and in the
   // index. Several callers share one run. Throws cannot_write; then nothing of the epoch counts,

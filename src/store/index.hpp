@@ -43,8 +43,8 @@ class store_index {
  public:
   // Opens blocks.db, or makes it: filled by `fill` in one transaction under another name, so that a
   // crash leaves a whole index or none; a database without the table gets it where it is. Throws
-  // damaged_index, index_busy, cannot_write. Returns through `rebuilt` how many blocks were found by
-  // `fill`. REQUIRES: unless read-only, no other process of ours opens it meanwhile (open.lock).
+  // damaged_index, index_busy, cannot_write. Returns through `rebuilt` how many blocks were found
+  // by `fill`. REQUIRES: unless read-only, no other process of ours opens it meanwhile (open.lock).
   store_index(index_options options, index_filler const& fill, std::uint64_t& rebuilt);
   ~store_index();
 

@@ -21,16 +21,22 @@ std::vector<bool> loose_store::missing(std::span<block_id const> ids) {
   return answer;
 }
 
-std::optional<byte_vector> loose_store::get(block_id const& id) {
-  auto const hex = id.hex();
-  auto frame = parts_.files->read(parts_.layout.block(hex), limits::stored_block_bytes_max + 1);
-  if (frame && frame->size() > limits::stored_block_bytes_max) {
-    throw error(store_errc::damaged_block, severity::corruption)
-        .path(shown(hex))
-        .cause(format("the file is longer than {} bytes", limits::stored_block_bytes_max))
-        .remedy("run diskdump verify");
+void loose_store::fetch(std::span<block_id const> ids, frame_batch& frames) {
+  frames.reset(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    auto const hex = ids[i].hex();
+    auto const file = parts_.files->open_readable(parts_.layout.block(hex));
+    if (!file) continue;
+    auto const stored_bytes = file->size_bytes();
+    if (stored_bytes > limits::stored_block_bytes_max) {
+      throw error(store_errc::damaged_block, severity::corruption)
+          .path(shown(hex))
+          .cause(format("the file is longer than {} bytes", limits::stored_block_bytes_max))
+          .remedy("run diskdump verify");
+    }
+    auto const room = frames.room(static_cast<std::size_t>(stored_bytes));
+    frames.set(i, room.first(file->read(room, 0)));
   }
-  return frame;
 }
 
 void loose_store::list(std::function<void(stored_block const&)> const& each) {

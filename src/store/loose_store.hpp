@@ -23,7 +23,7 @@ class loose_store final : public block_store {
 
   std::vector<bool> missing(std::span<block_id const> ids) override;
   bool put(block_id const& id, byte_view frame) override;
-  std::optional<byte_vector> get(block_id const& id) override;
+  void fetch(std::span<block_id const> ids, frame_batch& frames) override;
   void barrier() override;
   void list(std::function<void(stored_block const&)> const& each) override;
   void remove(std::span<block_id const> ids) override;

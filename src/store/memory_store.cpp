@@ -32,11 +32,13 @@ class memory_store final : public block_store {
     return added;
   }
 
-  std::optional<byte_vector> get(block_id const& id) override {
+  void fetch(std::span<block_id const> ids, frame_batch& frames) override {
+    frames.reset(ids.size());
     std::lock_guard const lock(mutex_);
-    auto const at = blocks_.find(id);
-    if (at == blocks_.end()) return std::nullopt;
-    return at->second.frame;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      auto const at = blocks_.find(ids[i]);
+      if (at != blocks_.end()) frames.set_copy(i, at->second.frame);
+    }
   }
 
   void barrier() override {

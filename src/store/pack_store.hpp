@@ -10,6 +10,7 @@
 
 #include "store/block_store.hpp"
 #include "store/epochs.hpp"
+#include "store/pack_files.hpp"
 #include "store/pack_writer.hpp"
 #include "store/store_parts.hpp"
 
@@ -21,7 +22,7 @@ class pack_store final : public block_store {
 
   std::vector<bool> missing(std::span<block_id const> ids) override;
   bool put(block_id const& id, byte_view frame) override;
-  std::optional<byte_vector> get(block_id const& id) override;
+  void fetch(std::span<block_id const> ids, frame_batch& frames) override;
   void barrier() override;
   void list(std::function<void(stored_block const&)> const& each) override {
     parts_.index->list(each);
@@ -39,8 +40,14 @@ class pack_store final : public block_store {
   using flush_result = epochs<fresh_block>::flush_result;
 
   [[nodiscard]] flush_result flush(epochs<fresh_block>::epoch const& blocks);
+  // Where these blocks are, each in its place; they can be read there.
+  [[nodiscard]] std::vector<std::optional<stored_block>> places_of(std::span<block_id const> ids);
+  [[nodiscard]] static std::optional<byte_view> frame_in(byte_view bytes,
+                                                         stored_block const& block);
+  void fetch_moved(block_id const& id, std::size_t at, frame_batch& frames);
 
   store_parts parts_;
+  pack_files files_;
   std::optional<pack_writer> writer_;  // none when read-only
   epochs<fresh_block> epochs_;
   // By digest: one thread at a time puts a block, so that no two put it twice.

@@ -26,8 +26,8 @@ class simulated_store final : public block_store {
 
   std::vector<bool> missing(std::span<block_id const> ids) override;
   bool put(block_id const& id, byte_view frame) override;
-  [[nodiscard]] std::optional<byte_vector> get(block_id const& id) override {
-    return inner_->get(id);
+  void fetch(std::span<block_id const> ids, frame_batch& frames) override {
+    inner_->fetch(ids, frames);
   }
   void barrier() override;
   void list(std::function<void(stored_block const&)> const& each) override { inner_->list(each); }

@@ -15,7 +15,7 @@ class failing_store final : public block_store {
  public:
   std::vector<bool> missing(std::span<block_id const>) override { throw std::runtime_error("no"); }
   bool put(block_id const&, byte_view) override { throw std::runtime_error("no"); }
-  std::optional<byte_vector> get(block_id const&) override { throw std::runtime_error("no"); }
+  void fetch(std::span<block_id const>, frame_batch&) override { throw std::runtime_error("no"); }
   void barrier() override { throw std::runtime_error("no"); }
   void list(std::function<void(stored_block const&)> const&) override {}
   void remove(std::span<block_id const>) override {}

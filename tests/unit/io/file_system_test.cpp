@@ -37,6 +37,29 @@ void file_system_conformance(file_system& fs) {
     CHECK_THROWS_AS((void)fs.read("", 1), error);
     CHECK_THROWS_AS(fs.append("b", as_bytes("x")), error);
   }
+  SUBCASE("an open file is read from any place, and stays when its name goes") {
+    fs.create_exclusive("a", as_bytes("0123456789"));
+    auto const file = fs.open_readable("a");
+    REQUIRE(file != nullptr);
+    CHECK(file->size_bytes() == 10);
+    byte_vector into(4);
+    CHECK(file->read(into, 3) == 4);
+    CHECK(as_text(into) == "3456");
+    CHECK(file->read(into, 8) == 2);
+    CHECK(as_text(into) == "8956");
+    CHECK(file->read(into, 10) == 0);
+    CHECK(file->read(into, 1000) == 0);
+    fs.append("a", as_bytes("ab"));
+    CHECK(file->read(into, 8) == 4);
+    CHECK(as_text(into) == "89ab");
+    CHECK(fs.remove("a"));
+    fs.create_exclusive("a", as_bytes("another"));
+    CHECK(file->read(into, 0) == 4);
+    CHECK(as_text(into) == "0123");
+    CHECK(fs.open_readable("b") == nullptr);
+    CHECK(fs.open_readable("a/b") == nullptr);
+    CHECK_THROWS_AS((void)fs.open_readable(""), error);
+  }
   SUBCASE("a rename never replaces") {
     fs.create_exclusive("a", as_bytes("one"));
     fs.create_exclusive("b", as_bytes("two"));

@@ -56,9 +56,9 @@ class stopping_store final : public block_store {
 
   std::vector<bool> missing(std::span<block_id const> ids) override { return real_.missing(ids); }
   bool put(block_id const& id, byte_view frame) override { return real_.put(id, frame); }
-  std::optional<byte_vector> get(block_id const& id) override {
+  void fetch(std::span<block_id const> ids, frame_batch& frames) override {
     if (--left_ == 0) monitor_.stop = true;
-    return real_.get(id);
+    real_.fetch(ids, frames);
   }
   void barrier() override { real_.barrier(); }
   void list(std::function<void(stored_block const&)> const& each) override { real_.list(each); }

@@ -87,6 +87,12 @@ class faulty_file_system final : public file_system {
     note(path);
     real_->append(path, bytes);
   }
+  std::unique_ptr<read_file> open_readable(std::string const& path) override {
+    enter(call::read, path);
+    auto file = real_->open_readable(path);
+    if (!file) return nullptr;
+    return std::make_unique<file_to_read>(*this, std::move(file), path);
+  }
   std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
                                   std::uint64_t offset_bytes) override {
     enter(call::read, path);
@@ -185,6 +191,22 @@ class faulty_file_system final : public file_system {
     // A test writes and syncs with one thread.
     std::uint64_t written_bytes_ = 0;
     std::uint64_t synced_bytes_ = 0;
+  };
+
+  class file_to_read final : public read_file {
+   public:
+    file_to_read(faulty_file_system& files, std::unique_ptr<read_file> real, std::string path)
+        : files_(files), real_(std::move(real)), path_(std::move(path)) {}
+    std::uint64_t size_bytes() const noexcept override { return real_->size_bytes(); }
+    std::size_t read(byte_span into, std::uint64_t offset_bytes) override {
+      files_.enter(call::read, path_);
+      return real_->read(into, offset_bytes);
+    }
+
+   private:
+    faulty_file_system& files_;
+    std::unique_ptr<read_file> real_;
+    std::string path_;
   };
 
   void enter(call which, std::string const& path) {

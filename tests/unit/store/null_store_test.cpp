@@ -20,11 +20,14 @@ class with_frames final : public block_store {
     if (is_new) frames_[id].assign(frame.begin(), frame.end());
     return is_new;
   }
-  std::optional<byte_vector> get(block_id const& id) override {
-    CHECK_FALSE(null_->get(id).has_value());
-    if (null_->missing(std::span(&id, 1)).front()) return std::nullopt;
+  void fetch(std::span<block_id const> ids, frame_batch& frames) override {
+    null_->fetch(ids, frames);
+    auto const missing = null_->missing(ids);
     std::lock_guard const lock(mutex_);
-    return frames_.at(id);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      CHECK_FALSE(frames[i].has_value());
+      if (!missing[i]) frames.set_copy(i, frames_.at(ids[i]));
+    }
   }
   void barrier() override { null_->barrier(); }
   void list(std::function<void(stored_block const&)> const& each) override { null_->list(each); }

@@ -3,6 +3,7 @@
 #include <latch>
 #include <thread>
 
+#include "faulty_file_system.hpp"
 #include "pack_support.hpp"
 #include "store/pack_format.hpp"
 #include "store/pack_scan.hpp"
@@ -204,6 +205,48 @@ TEST_SUITE("pack_store") {
     CHECK(store->stats().blocks == 4);
     for (std::uint64_t i : {0, 1, 3, 5}) CHECK(holds(*store, make_block(i).id));
     check_store(folder.path());
+  }
+
+  TEST_CASE("blocks that lie side by side are read at once, and a pack is opened once") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 200);
+    faulty_file_system files(folder.path());
+    auto const store = open_store(folder.path(), {.files = &files});
+    std::size_t calls = 0;
+    files.before = [&](faulty_file_system::call what, std::string const& path) {
+      if (what == faulty_file_system::call::read && path.ends_with(".pack")) ++calls;
+    };
+    std::vector<block_id> ids;
+    for (std::uint64_t i = 100; i-- > 0;) ids.push_back(make_block(i).id);
+    frame_batch frames;
+    store->fetch(ids, frames);
+    CHECK(calls == 2);  // one opens it
+    store->fetch(ids, frames);
+    CHECK(calls == 3);
+    // The second and third of these have more between them than is read for nothing.
+    ids = {make_block(0).id, make_block(1).id, make_block(100).id};
+    store->fetch(ids, frames);
+    CHECK(calls == 5);
+    CHECK(frames[2]->size() == make_block(100).frame.size());
+  }
+
+  TEST_CASE("a pack that is kept open is no obstacle where another one has its number by now") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 2);
+    auto const store = open_store(folder.path(), {.read_only = true});
+    CHECK(store->get(make_block(1).id) == make_block(1).frame);
+    // As gc takes them away, pack and all; the next one gets its number.
+    std::vector<block_id> const gone{make_block(0).id, make_block(1).id};
+    open_store(folder.path(), {})->remove(gone);
+    fs::remove(folder / ".blockstore/packs/000001.pack");
+    put_blocks(folder.path(), 10, 2);
+    REQUIRE(packs_of(folder.path()).size() == 1);
+    REQUIRE(packs_of(folder.path())[0].number == 1);
+    CHECK(store->get(make_block(11).id) == make_block(11).frame);
+    CHECK(store->get(make_block(10).id) == make_block(10).frame);
+    CHECK_FALSE(store->get(make_block(1).id).has_value());
   }
 
   TEST_CASE("a block that is not what the index says is told with its place") {

@@ -70,6 +70,40 @@ inline void check_store_conformance(store_maker const& make) {
     CHECK(store->missing(ids) == std::vector<bool>{true, false, false, true, false});
   }
 
+  SUBCASE("fetch gives each frame in its place: repeats, absent ones, before and after a barrier") {
+    constexpr std::uint64_t blocks = 300;
+    std::vector<test_block> all;
+    for (std::uint64_t i = 0; i < blocks; ++i) {
+      all.push_back(make_block(2000 + i));
+      (void)store->put(all.back().id, all.back().frame);
+      if (i == blocks / 2) store->barrier();
+    }
+    auto const absent = make_block(1999);
+    frame_batch frames;
+    for (std::uint64_t const step : {1, 7, 299}) {
+      std::vector<block_id> ids;
+      for (std::uint64_t i = 0; i < blocks; ++i) ids.push_back(all[i * step % blocks].id);
+      ids.insert(ids.begin() + 5, 3, absent.id);
+      ids.push_back(ids.front());
+      store->fetch(ids, frames);
+      REQUIRE(frames.size() == ids.size());
+      std::size_t wrong = 0;
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        auto const frame = frames[i];
+        auto const there = std::find_if(all.begin(), all.end(),
+                                        [&](auto const& block) { return block.id == ids[i]; });
+        bool const right = there == all.end()
+                               ? !frame
+                               : frame && std::equal(frame->begin(), frame->end(),
+                                                     there->frame.begin(), there->frame.end());
+        wrong += right ? 0 : 1;
+      }
+      CHECK(wrong == 0);
+    }
+    store->fetch({}, frames);
+    CHECK(frames.size() == 0);
+  }
+
   SUBCASE("list goes in ascending order of id, and the callback may use the store") {
     for (std::uint64_t i = 0; i < 300; ++i) {
       auto const block = make_block(100 + i);
