@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs clang-tidy-19 with the list of .clang-tidy over src/ and agent/: clang_tidy.py BUILD_DIR [ROOT]
 
-Several files at a time. A file whose text, headers and flags are what they were when it passed is not
-looked at again: the build folder keeps a digest per file. Exit status 1 for findings, 77 where the
+A group of files whose text, headers and flags are what they were when it passed is not looked at
+again: the build folder keeps a digest per group. Exit status 1 for findings, 77 where the
 tool is missing.
 """
 
@@ -17,35 +17,56 @@ import subprocess
 import sys
 
 
+# Files that the compiler is given in one go: what it does is mostly to read the same headers. The
+# sanitizer builds do the same, so names are once per folder.
+FILES_AT_ONCE = 8
+
+
 def own_commands(build_dir, root):
-    """(source, compiler arguments) of each file of ours, without the compiler cache before them."""
+    """{(folder to run in, compiler and flags): [source, …]} of the files of ours, without the compiler
+    cache before them."""
     with open(os.path.join(build_dir, "compile_commands.json"), encoding="utf-8") as database:
         entries = json.load(database)
-    found = {}
+    found, seen = {}, set()
     for entry in entries:
         source = os.path.realpath(os.path.join(entry["directory"], entry["file"]))
         relative = os.path.relpath(source, root)
         if relative.split("/")[0] not in ("src", "agent") or not source.endswith(".cpp"):
             continue
+        if source in seen:
+            continue
+        seen.add(source)
         words = shlex.split(entry["command"])
         if os.path.basename(words[0]) in ("ccache", "sccache"):
             words = words[1:]
-        # Flags for linking and for other compilers' warnings are nothing to clang-tidy.
-        found.setdefault(relative, (entry["directory"], words))
+        flags, skip = [], False
+        for word in words:
+            if skip:
+                skip = False
+            elif word in ("-o", "-MF", "-MQ", "-MT"):
+                skip = True
+            elif word not in ("-c", "-MD", "-MMD", entry["file"]):
+                flags.append(word)
+        found.setdefault((entry["directory"], *flags), []).append(source)
     return found
 
 
-def headers_of(build_dir, words, directory):
-    """All of our files that the compiler reads for this command."""
-    kept, skip = [], False
-    for word in words:
-        if skip:
-            skip = False
-        elif word in ("-o", "-MF", "-MQ", "-MT"):
-            skip = True
-        elif word not in ("-c", "-MD", "-MMD"):
-            kept.append(word)
-    done = subprocess.run([*kept, "-MM", "-MG"], cwd=directory, check=False, text=True,
+def groups_of(commands, state_dir):
+    """(folder to run in, flags, a source that includes some of the files) for all of them."""
+    groups = []
+    for (directory, *flags), sources in commands.items():
+        for first in range(0, len(sources), FILES_AT_ONCE):
+            text = "".join(f'#include "{s}"\n' for s in sources[first:first + FILES_AT_ONCE])
+            path = os.path.join(state_dir, f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.cpp")
+            with open(path, "w", encoding="utf-8") as source:
+                source.write(text)
+            groups.append((directory, flags, path))
+    return groups
+
+
+def headers_of(directory, flags, source):
+    """All of our files that the compiler reads for this source."""
+    done = subprocess.run([*flags, source, "-MM", "-MG"], cwd=directory, check=False, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     listed = done.stdout.replace("\\\n", " ").partition(":")[2].split()
     return [os.path.join(directory, name) for name in listed]
@@ -79,19 +100,19 @@ def main():
     state_dir = os.path.join(build_dir, "clang-tidy")
     os.makedirs(state_dir, exist_ok=True)
 
-    def look(relative):
-        directory, words = commands[relative]
-        source = os.path.join(root, relative)
-        state = os.path.join(state_dir, relative.replace("/", "_") + ".sha256")
-        digest = digest_of([source, *headers_of(build_dir, words, directory)], words, config)
+    def look(group):
+        directory, flags, source = group
+        state = source + ".sha256"
+        digest = digest_of([source, *headers_of(directory, flags, source)], flags, config)
         try:
             with open(state, encoding="ascii") as known:
                 if known.read() == digest:
                     return True, ""
         except OSError:
             pass
+        # Flags for other compilers' warnings are nothing to clang-tidy.
         done = subprocess.run(
-            [tool, "--quiet", source, "--", *words[1:], "-Wno-unknown-warning-option",
+            [tool, "--quiet", source, "--", *flags[1:], "-Wno-unknown-warning-option",
              "-Wno-ignored-optimization-argument"],
             cwd=directory, check=False, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
@@ -105,11 +126,12 @@ def main():
 
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        for relative, (good, output) in zip(commands, pool.map(look, commands)):
+        for good, output in pool.map(look, groups_of(commands, state_dir)):
             if not good:
                 bad += 1
-                print(f"{relative}:\n{output}")
-    print(f"{len(commands)} files, {bad} with findings")
+                print(output)
+    files = sum(len(sources) for sources in commands.values())
+    print(f"{files} files, {bad} groups of them with findings")
     return 1 if bad else 0
 
 
