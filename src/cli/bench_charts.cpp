@@ -14,7 +14,6 @@ namespace {
 // In the units of the drawing, which are those of a phone's screen.
 constexpr double width = 360;
 constexpr double text_height = 16;
-constexpr std::size_t colours = 8;
 
 std::string text_at(double x, double y, std::string_view text, char const* more = "") {
   return format("<text x=\"{:.1f}\" y=\"{:.1f}\"{}>{}</text>", x, y, more, html_text(text));
@@ -94,7 +93,7 @@ std::string html_text(std::string_view text) {
   return out;
 }
 
-std::string colour_class(std::size_t n) { return format("s{}", n % colours); }
+std::string colour_class(std::size_t n) { return format("s{}", n % chart_colours); }
 
 std::string bar_chart(std::vector<bar_group> const& groups, double most) {
   constexpr double bar_height = 14, gap = 4, label_room = 18, letter_width = 6.2;

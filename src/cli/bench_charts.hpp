@@ -2,6 +2,7 @@
 // side. Colours are those of the page's style: classes s0 to s7 for what is compared. Pure.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,7 +13,8 @@ namespace diskdump {
 // Text from outside as HTML may hold it, in an element or a quoted attribute.
 [[nodiscard]] std::string html_text(std::string_view text);
 
-// The class of the n-th thing that is compared.
+// The class of the n-th thing that is compared; there are so many.
+inline constexpr std::size_t chart_colours = 8;
 [[nodiscard]] std::string colour_class(std::size_t n);
 
 // Horizontal bars in groups, from 0 to `most`, or to the longest. Texts are escaped here.

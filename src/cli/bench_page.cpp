@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t points_max = 64;  // of a line; more would only show noise
 
-constexpr char const* head = R"(<!DOCTYPE html>
+constexpr char const* page_head = R"(<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -60,9 +60,8 @@ th:first-child { text-align: left; } td.text { text-align: left; white-space: no
 )";
 
 std::string style() {
-  std::string out = head;
-  constexpr std::size_t colours = 8;
-  for (std::size_t i = 0; i < colours; ++i) {
+  std::string out = page_head;
+  for (std::size_t i = 0; i < chart_colours; ++i) {
     auto const c = colour_class(i);
     out += format(
         ".key .{0} {{ background: var(--{0}); }} rect.{0} {{ fill: var(--{0}); }} "
