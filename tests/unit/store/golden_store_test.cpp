@@ -1,4 +1,5 @@
-// A store that diskdump 0.1.5 wrote: read, extended and written alike.
+// A store that diskdump 0.1.5 wrote: read, extended and written alike. And one of packs, as the
+// first release with packs writes it.
 #include <sstream>
 
 #include "store/manifest.hpp"
@@ -14,7 +15,9 @@ namespace fs = std::filesystem;
 // A copy: SQLite writes beside the database even when it only reads.
 class golden_copy {
  public:
-  golden_copy() { fs::copy(DISKDUMP_GOLDEN_STORE, folder_.path(), fs::copy_options::recursive); }
+  explicit golden_copy(char const* of = DISKDUMP_GOLDEN_STORE) {
+    fs::copy(of, folder_.path(), fs::copy_options::recursive);
+  }
   [[nodiscard]] std::string disks() const { return folder_ / "disks"; }
   // The digest of an image by its name in SHA256SUMS.
   [[nodiscard]] std::string sum(std::string const& image) const {
@@ -33,7 +36,7 @@ class golden_copy {
 
 // The SHA-256 of the image that a manifest stands for.
 std::string restored_sum(block_store& store, std::string const& path) {
-  manifest_reader reader(path);
+  manifest_reader reader(path, store);
   auto const geometry = reader.header().geometry;
   block_decompressor decompressor;
   byte_vector raw(limits::block_bytes_max);
@@ -171,6 +174,53 @@ TEST_SUITE("golden_store") {
     auto const store = open_store(golden.disks(), {});
     CHECK(store->stats().blocks == 22);
     CHECK(store->get(block.id) == block.frame);
+  }
+}
+
+TEST_SUITE("golden_packs") {
+  // What it holds: two images that share blocks, zeros, repeats and a partial last block; an empty
+  // one.
+  void check_all(golden_copy const& golden) {
+    auto const store = open_store(golden.disks(), {});
+    auto const restored = [&](std::string const& manifest) {
+      return restored_sum(*store, golden.disks() + "/" + manifest);
+    };
+    CHECK(restored("2026/11/26/web-sda.manifest") == golden.sum("web-sda.0.img"));
+    CHECK(restored("2026/11/27/web-sda.manifest") == golden.sum("web-sda.1.img"));
+    CHECK(restored("2026/11/27/db-sdb.manifest") == golden.sum("empty.img"));
+    CHECK(store->stats().blocks == 11);  // two of them lists
+  }
+
+  TEST_CASE("every manifest restores to the image it was made from") {
+    check_all(golden_copy(DISKDUMP_GOLDEN_PACKS));
+  }
+
+  TEST_CASE("and without the index, which is built again from the packs") {
+    golden_copy const golden(DISKDUMP_GOLDEN_PACKS);
+    fs::remove(golden.disks() + "/.blockstore/packs.db");
+    check_all(golden);
+  }
+
+  TEST_CASE("its blocks are the frames that we would write, and its lists those of its images") {
+    golden_copy const golden(DISKDUMP_GOLDEN_PACKS);
+    auto const store = open_store(golden.disks(), {});
+    byte_vector raw(limits::list_bytes_max);
+    block_decompressor decompressor;
+    store->list([&](stored_block const& block) {
+      auto const frame = store->get(block.id);
+      REQUIRE(frame.has_value());
+      CHECK(lz4_of(byte_view(raw).first(decompressor.lz4_frame(*frame, raw))) == *frame);
+    });
+    for (auto const& entry : list_manifests(golden.disks(), nullptr)) {
+      manifest_reader reader(golden.disks() + "/" + entry.path, *store);
+      manifest_writer writer(golden.disks(), "again", reader.header(), *store);
+      while (auto const id = reader.next()) writer.add(*id);
+      auto const again = writer.publish(std::chrono::system_clock::time_point{});
+      CHECK(read_text(golden.disks() + "/" + again) ==
+            read_text(golden.disks() + "/" + entry.path));
+    }
+    store->barrier();
+    CHECK(store->stats().blocks == 11);
   }
 }
 
