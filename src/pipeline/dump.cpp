@@ -11,6 +11,7 @@
 #include <set>
 
 #include "async/scope.hpp"
+#include "async/shield.hpp"
 #include "async/timeout.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
@@ -223,10 +224,10 @@ task<> hang_up(target_run& run, bool well) {
   }
 }
 
-}  // namespace
-
-task<std::string> dump_target(dump_context& context, target_plan plan, std::unique_ptr<stream> io,
-                              image_ledger& ledger, target_progress& progress) {
+// It cannot be cancelled from where its stages have ended: what is left is short and must be done.
+task<std::string> dump_and_hang_up(dump_context& context, target_plan plan,
+                                   std::unique_ptr<stream> io, image_ledger& ledger,
+                                   target_progress& progress) {
   std::string manifest_path;
   std::exception_ptr failure;
   plan.start.first_block = ledger.begin_attempt();
@@ -276,6 +277,14 @@ task<std::string> dump_target(dump_context& context, target_plan plan, std::uniq
     failure = std::current_exception();
   }
   rethrow_with_place(failure, plan);
+}
+
+}  // namespace
+
+task<std::string> dump_target(dump_context& context, target_plan plan, std::unique_ptr<stream> io,
+                              image_ledger& ledger, target_progress& progress) {
+  return with_own_cancellation(
+      dump_and_hang_up(context, std::move(plan), std::move(io), ledger, progress));
 }
 
 }  // namespace diskdump

@@ -196,9 +196,8 @@ task<> host_lane::attempts(fleet_target& target, target_commands& commands) {
   std::rethrow_exception(failure);
 }
 
-// Whatever became of the dump, what the pre command began is undone.
+// REQUIRES: it cannot be cancelled.
 task<> host_lane::run_post(target_commands& commands, bool dumped_well) {
-  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
   auto const session = co_await sessions_.acquire(1);
   // Its last user ends it, which may be us.
   auto const used = connection_ && !connection_->suspect ? connection_ : nullptr;
@@ -213,6 +212,9 @@ task<> host_lane::with_commands(fleet_target& target) {
   } catch (...) {
     failure = std::current_exception();
   }
+  // Whatever became of the dump, what the pre command began is undone. A call that is awaited after
+  // a cancellation never begins, so it is turned off here and not in there.
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
   if (commands.post_due()) {
     try {
       co_await run_post(commands, failure == nullptr);

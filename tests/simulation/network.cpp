@@ -107,6 +107,7 @@ class simulated_host final : public remote_host {
 
   task<std::unique_ptr<stream>> exec(std::string command, std::size_t window_bytes) override {
     auto const& plan = *where_.plan;
+    net_.last_beginning_ = net_.timers_.clock().now();
     co_await net_.timers_.sleep(plan.latency);
     if (*broken_) throw_broken();
     auto link = std::make_shared<connection>(
@@ -213,6 +214,7 @@ task<std::unique_ptr<remote_host>> network::connect(std::string name) {
   auto& where = machines_.at(name);
   auto const& plan = *where.plan;
   auto const number = where.connects++;
+  last_beginning_ = timers_.clock().now();
   co_await timers_.sleep(plan.latency * 3);
   if (!healed_ && number < plan.connects.size()) {
     switch (plan.connects[number]) {

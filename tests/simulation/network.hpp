@@ -43,6 +43,8 @@ class network {
   [[nodiscard]] std::size_t open_hosts() const noexcept { return open_hosts_; }
   // All that the streams carried, both ways.
   [[nodiscard]] std::uint64_t carried_bytes() const noexcept { return carried_bytes_; }
+  // When a connection or a program was asked for, the last time.
+  [[nodiscard]] clock_source::steady last_beginning() const noexcept { return last_beginning_; }
   [[nodiscard]] std::size_t programs_running() const noexcept { return programs_.running(); }
   [[nodiscard]] std::string state() const;
 
@@ -81,6 +83,7 @@ class network {
   std::size_t open_streams_ = 0;
   std::size_t open_hosts_ = 0;
   std::uint64_t carried_bytes_ = 0;
+  clock_source::steady last_beginning_{};
   scope programs_;
 };
 

@@ -169,6 +169,7 @@ std::string world::run_until(bool& done) {
   while (!done) {
     if (plan_.cancelled_at_turn && !cancelled_ && turns_.taken() >= *plan_.cancelled_at_turn) {
       cancelled_ = true;
+      cancelled_since_ = timers_.clock().now();
       cancel_.emit(asio::cancellation_type::terminal);
     }
     if (turns_.taken() > turns_max) return "it takes more turns than there should be";
@@ -231,6 +232,10 @@ std::string world::run() {
   if (!paused) asio::co_spawn(turns_.executor(), pause_store(), note_end(paused));
   if (auto const why = run_until(dumped_); !why.empty()) return "the dump never ends: " + why;
   if (failure_) return "dump_fleet() threw " + diskdump::describe(failure_);
+  // The word takes turns to get around, but no time.
+  if (cancelled_ && network_.last_beginning() > cancelled_since_) {
+    return "something was begun after it was cancelled";
+  }
   asio::co_spawn(turns_.executor(), await_programs(), note_end(quiet_));
   if (auto const why = run_until(quiet_); !why.empty()) {
     return "an agent is left that never ends: " + why;

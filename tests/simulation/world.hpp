@@ -100,6 +100,7 @@ class world final : fleet_observer {
   std::map<std::size_t, std::uint64_t> resumable_bytes_;
   asio::cancellation_signal cancel_;
   bool cancelled_ = false;
+  clock_source::steady cancelled_since_{};
   bool dumped_ = false;
   bool quiet_ = false;
   bool next_day_ = false;

@@ -43,6 +43,17 @@ task<> late_caller(timer_source& timers, steps& seen) {
 }
 task<> failing_caller(timer_source& timers) { static_cast<void>(co_await shielded(fail(timers))); }
 
+// Ends in peace what it has begun.
+task<int> work_to_the_end(timer_source& timers, steps& seen) {
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+  co_return co_await work(timers, seen);
+}
+task<> caller_of_own(timer_source& timers, steps& seen, task<int> callee) {
+  seen.result = co_await with_own_cancellation(std::move(callee));
+  co_await timers.sleep(1s);
+  seen.after = true;
+}
+
 struct shield_fixture {
   asio::io_context loop;
   manual_timer_source timers{loop.get_executor()};
@@ -98,6 +109,47 @@ TEST_SUITE("shielded") {
     child->cancel();
     f.pass(10s);
     CHECK(child->failed_with(async_errc::timed_out));
+  }
+}
+
+TEST_SUITE("with_own_cancellation") {
+  TEST_CASE("without a cancellation it is the work") {
+    shield_fixture f;
+    auto const child = start(f.loop, caller_of_own(f.timers, f.seen, work(f.timers, f.seen)));
+    f.pass(10s);
+    f.pass(1s);
+    CHECK(f.seen.result == 42);
+    CHECK(f.seen.after);
+    CHECK_FALSE(child->failure);
+  }
+
+  TEST_CASE("a cancellation reaches the work") {
+    shield_fixture f;
+    auto const child = start(f.loop, caller_of_own(f.timers, f.seen, work(f.timers, f.seen)));
+    child->cancel();
+    settle(f.loop);
+    CHECK(child->aborted());
+    CHECK_FALSE(f.seen.ended);
+  }
+
+  TEST_CASE("work that turns cancellation off goes on, and its caller is cancelled all the same") {
+    shield_fixture f;
+    auto const child =
+        start(f.loop, caller_of_own(f.timers, f.seen, work_to_the_end(f.timers, f.seen)));
+    SUBCASE("by one that came meanwhile") {
+      child->cancel();
+      settle(f.loop);
+      CHECK_FALSE(child->ended);
+      f.pass(10s);
+    }
+    SUBCASE("by one that comes afterwards") {
+      f.pass(10s);
+      child->cancel();
+      settle(f.loop);
+    }
+    CHECK(f.seen.result == 42);
+    CHECK(child->aborted());
+    CHECK_FALSE(f.seen.after);
   }
 }
 

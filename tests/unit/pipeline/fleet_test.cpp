@@ -2,19 +2,12 @@
 // elsewhere.
 #include "pipeline/fleet.hpp"
 
-#include "image_fleet.hpp"
+#include "memory_machines.hpp"
 #include "transport/connect.hpp"
 
 namespace diskdump {
 
 namespace {
-
-struct silent_observer final : fleet_observer {
-  std::size_t started = 0, retried = 0, ended = 0;
-  void on_start(fleet_target const&) override { ++started; }
-  void on_retry(fleet_target const&, fleet_retry const&) override { ++retried; }
-  void on_end(fleet_target const&) override { ++ended; }
-};
 
 struct unreachable {
   unsigned* calls;
@@ -30,34 +23,12 @@ struct unreachable {
   }
 };
 
-std::vector<fleet_target> paths_of_one_host(std::size_t count) {
-  std::vector<fleet_target> targets(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    targets[i].host = "away";
-    targets[i].path = "/dev/sd" + std::string(1, static_cast<char>('a' + i));
-    targets[i].label = "away:" + targets[i].path;
-    targets[i].manifest_name = "away-" + std::to_string(i);
-  }
-  return targets;
-}
-
-fleet_options options_with(unsigned attempts_max) {
-  fleet_options options;
-  options.targets_active_max = 32;
-  options.block_bytes = block_bytes;
-  options.batch_blocks = 80;
-  options.retries = {.attempts_max = attempts_max,
-                     .delay_first = std::chrono::milliseconds(0),
-                     .delay_max = std::chrono::milliseconds(0)};
-  return options;
-}
-
 }  // namespace
 
 TEST_SUITE("fleet") {
   TEST_CASE("a machine that is away is not asked again for each of its paths") {
     fleet_of_images world;
-    auto targets = paths_of_one_host(20);
+    auto targets = paths_of("away", 20);
     silent_observer observer;
     unsigned calls = 0;
     auto const away = error(transport_errc::cannot_connect, severity::transient);
@@ -77,7 +48,7 @@ TEST_SUITE("fleet") {
 
   TEST_CASE("a login that is refused is refused once") {
     fleet_of_images world;
-    auto targets = paths_of_one_host(20);
+    auto targets = paths_of("away", 20);
     silent_observer observer;
     unsigned calls = 0;
     auto const refused = error(transport_errc::authentication_failed, severity::permanent);

@@ -214,15 +214,25 @@ class skipping_timers final : public timer_source {
   manual_timer_source timers_;
 };
 
+// Whether jobs run on threads of their own, or between the turns of the event loop, which then
+// stands still exactly when nothing is left to do.
+enum class jobs_run { on_threads, on_loop };
+
 // A dump of several images at once into one store, each target with its own memory agent.
 struct fleet_of_images {
-  explicit fleet_of_images(store_format which = store_format::loose) : kind(which) {}
+  explicit fleet_of_images(store_format which = store_format::loose,
+                           jobs_run where = jobs_run::on_threads)
+      : kind(which), workers(pool(where)), writers(pool(where)) {}
+
+  worker_pool pool(jobs_run where) {
+    return where == jobs_run::on_loop ? worker_pool(loop.get_executor(), 2) : worker_pool(2);
+  }
 
   store_format kind;
   temporary_folder folder;
   asio::io_context loop{1};
-  worker_pool workers{2};
-  worker_pool writers{2};
+  worker_pool workers;
+  worker_pool writers;
   skipping_timers timers{loop.get_executor()};
   null_log log;
   std::unique_ptr<block_store> store =
