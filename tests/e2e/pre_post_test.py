@@ -159,10 +159,10 @@ class Ends(Around):
         self.source = images.random_image(32 * images.MIB)
         self.sshd = Sshd(self)
 
-    def start(self, *options):
+    def start(self, *options, post=None):
         process = self.diskdump.start("dump", *self.sshd.arguments, "--read-limit", "2M", *options,
                                       self.target, "--as", "image", "--pre", self.note("pre"),
-                                      "--post", self.note("post"))
+                                      "--post", post or self.note("post"))
 
         def some_are_stored():
             return sum(name.endswith(".lz4") for _, _, names in os.walk(self.store)
@@ -188,6 +188,29 @@ class Ends(Around):
                 self.store = self.path("store-of-" + transport)
                 os.mkdir(self.store)
         self.assert_nothing_left()
+
+    def test_a_second_interrupt_waits_neither_for_post_nor_for_the_dump(self):
+        # It ends with the folder of the scenario.
+        endless = f"while [ -e {shlex.quote(self.diary)} ]; do sleep 0.2; done"
+        for moment in ("in post", "at once"):
+            with self.subTest(moment=moment):
+                self.forget()
+                process = self.start(post=f"{self.note('begun')}; {endless}")
+                process.send_signal(signal.SIGINT)
+                if moment == "in post":
+                    self.assertTrue(wait_until(lambda: "begun" in self.words(), 30))
+                else:
+                    # Two that come before it has looked are one.
+                    while b"interrupted" not in process.stderr.readline():
+                        pass
+                self.assertIsNone(process.poll())
+                began = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                self.diskdump.finish(process, expect=130, timeout=60)
+                self.assertLess(time.monotonic() - began, 5)
+                self.assertEqual(self.manifests(), [])
+                self.store = self.path("store-of-" + moment)
+                os.mkdir(self.store)
 
     def test_post_runs_over_a_new_connection_when_the_first_was_lost(self):
         for transport in ("libssh2", "openssh"):

@@ -186,6 +186,32 @@ class InALaterRun(Retried):
                 os.rename(self.store, self.path(f"store-{number.name}"))
                 os.mkdir(self.store)
 
+    def test_one_that_is_interrupted_after_a_retry_is_continued_as_well(self):
+        sshd, relay = self.relayed()
+        cut = 6 * images.MIB
+        relay.cut_after(cut)
+        # So slow that it would go on for long.
+        process = self.diskdump.start("dump", *sshd.arguments, "--read-limit", "4M",
+                                      f"target:{self.source}", "--as", "image")
+        again = wait_until(lambda: process.poll() is not None or
+                           relay.bytes_to_client > cut + 3 * images.MIB, 60)
+        self.assertTrue(again)
+        self.assertIsNone(process.poll())
+        self.assertEqual(relay.connections, 2)
+        carried = relay.bytes_to_client
+        process.send_signal(signal.SIGINT)
+        first = self.diskdump.finish(process, expect=130, timeout=60)
+        self.assertLess(relay.bytes_to_client - carried, 12 * images.MIB)
+        self.assertEqual(self.manifests(), [])
+        self.assertEqual(first.target["attempts"], 2)
+        self.assertIn("--resume", first.stderr)
+        known = first.target["bytes_resumable"]
+        self.assertGreater(known, cut // 2)
+        done = self.diskdump.run("dump", *sshd.arguments, "--resume", f"target:{self.source}",
+                                 "--as", "image")
+        event = self.assert_good(done, attempts=1)
+        self.assertGreaterEqual(event["blocks_resumed"] * 131072, known)
+
     def test_gc_in_between_takes_nothing_of_it(self):
         sshd = Sshd(self)
         self.interrupted(sshd)
