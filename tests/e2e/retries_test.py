@@ -52,6 +52,26 @@ class Retried(Scenario):
 
 
 class WithinOneRun(Retried):
+    def assert_told_as_event(self, done):
+        """One attempt of three failed, somewhere behind a quarter of the image."""
+        events = [event for event in done.events if event["event"] == "retry"]
+        self.assertEqual(len(events), 1, done.text)
+        event = events[0]
+        self.assertEqual(set(event), {"event", "target", "name", "attempt", "attempts_max",
+                                      "pause_seconds", "continues_at_bytes", "error"})
+        self.assertEqual(event["target"], f"target:{self.source}")
+        self.assertEqual(event["name"], "image")
+        self.assertEqual((event["attempt"], event["attempts_max"]), (1, 3))
+        self.assertGreater(event["pause_seconds"], 0)
+        self.assertLessEqual(event["pause_seconds"], 60)
+        self.assertGreater(event["continues_at_bytes"], SIZE // 4)
+        self.assertLess(event["continues_at_bytes"], SIZE)
+        self.assertEqual(event["continues_at_bytes"] % 131072, 0)
+        self.assertRegex(event["error"], "target: .*connection")
+        # In time: before the end of the target.
+        kinds = [event["event"] for event in done.events]
+        self.assertLess(kinds.index("retry"), kinds.index("target"))
+
     def test_a_cut_connection_goes_on_where_it_broke_off(self):
         for transport in ("libssh2", "openssh"):
             with self.subTest(transport=transport):
@@ -63,6 +83,7 @@ class WithinOneRun(Retried):
                 self.assertEqual(relay.connections, 2)
                 self.assertLess(relay.bytes_to_client, 1.1 * SIZE + 12 * images.MIB)
                 self.assertIn("attempt 1 of 3 failed", done.stderr)
+                self.assert_told_as_event(done)
                 # The next sub-test sends it all again.
                 os.rename(self.store, self.path(f"store-{transport}"))
                 os.mkdir(self.store)
