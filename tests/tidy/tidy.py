@@ -4,7 +4,8 @@
     format         clang-format-19 would change nothing
     length         no source file over 500 lines without a reason at its head ("long because: …")
     leftovers      no T-O-D-O or F-I-X-M-E notes, no conflict markers, no trailing blanks
-    readmes        each module has its README.md, each owner of a format its FORMAT.md or PROTOCOL.md
+    readmes        each module has its README.md, each owner of a format its FORMAT.md or PROTOCOL.md;
+                   a README names each source file of its folder
     links          each relative link of a Markdown file leads somewhere
     limits         sizes and durations have names: src/base/limits.hpp, or a constexpr beside its use
     python         each Python file compiles
@@ -13,6 +14,7 @@ Prints what is wrong; exit status 1 if anything is, 77 where a tool is missing.
 """
 
 import ast
+import fnmatch
 import os
 import re
 import shutil
@@ -93,6 +95,26 @@ def check_readmes(root):
              not os.path.exists(os.path.join(root, module, "README.md"))]
     wrong += [f"{module}/{name} is missing" for module, name in FORMATS.items()
               if not os.path.exists(os.path.join(root, module, name))]
+    return wrong + unnamed_files(root)
+
+
+def unnamed_files(root):
+    """Source files that the README of their folder does not name. `scope` and `scope.*` name
+    scope.hpp and scope.cpp, `cmd_<verb>.cpp` all of that form; a file's full name does as well."""
+    wrong = []
+    for readme in files(root, ("README.md",)):
+        folder = os.path.dirname(readme)
+        prose = re.sub(r"```.*?```", "", read(root, readme), flags=re.S)
+        patterns = {re.sub(r"<[^>]*>", "*", re.sub(r"\.(\*|hpp|cpp|py|sh)$", "", name))
+                    for name in re.findall(r"`([\w.<>*-]+)`", prose)}
+        patterns.discard("*")
+        here = {}  # stem: a file of that name, the header of a pair
+        for path in files(root, (".hpp", ".cpp", ".py", ".sh"), (folder,)):
+            if os.path.dirname(path) == folder:
+                name = os.path.basename(path)
+                here[os.path.splitext(name)[0]] = name
+        wrong += [f"{readme} does not name {name}" for stem, name in sorted(here.items())
+                  if not any(fnmatch.fnmatchcase(stem, pattern) for pattern in patterns)]
     return wrong
 
 

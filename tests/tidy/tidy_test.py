@@ -129,6 +129,19 @@ class Tidy(Planted):
         self.plant("src/store/README.md", "")
         self.finds("readmes", "src/base/README.md")
 
+    def test_a_file_that_its_readme_does_not_name_is_found(self):
+        self.plant("src/wire/PROTOCOL.md", "")
+        self.plant("src/store/FORMAT.md", "")
+        self.plant("src/store/README.md", "")
+        self.plant("src/wire/README.md", "`frame`, `peer_text.*`, `cmd_<verb>.cpp`; not frames\n"
+                                         "```\n`frames`\n```\n")
+        for name in ("frame.hpp", "frame.cpp", "peer_text.cpp", "cmd_gc.cpp", "meson.build"):
+            self.plant("src/wire/" + name, "")
+        self.passes("readmes")
+        self.plant("src/wire/frames.hpp", "")
+        self.plant("src/wire/frames.cpp", "")
+        self.finds("readmes", "src/wire/README.md does not name frames.hpp")
+
     def test_a_dead_link_is_found(self):
         self.plant("README.md", "[here](src/base/a.cpp) [there](src/no.cpp) [web](https://x.org/)\n")
         self.plant("src/base/a.cpp", "")
