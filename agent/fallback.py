@@ -45,6 +45,7 @@ DIGEST_RUNS_MAX, DIGESTS_BLOCKS_MAX = 256, 65536
 EXPECTED_IDS_MAX, EXPECTED_AHEAD_BLOCKS, EXPECTED_REPORT_BLOCKS = 256, 4096, 64
 READ_BYTES_MAX, GROUPS_IN_FLIGHT_MAX = 1 << 20, 8
 BAD_RANGES_MAX, NOTE_BYTES_MAX, PATH_BYTES_MAX = 4096, 1024, 4096
+IDENTITY_BYTES_MAX, IDENTITY_FIELD_BYTES_MAX = 1024, 128
 SECTOR_BYTES = 512
 WORKER_THREADS_MAX = 64
 OUTPUT_BYTES_MAX = 64 << 10  # of announcements that the server has not taken yet
@@ -360,10 +361,8 @@ class Agent:
         self.blocks = -(-self.image_bytes // self.block_bytes)
         if self.first_block > self.blocks:
             raise Failure(PROTOCOL, "first block %d of %d" % (self.first_block, self.blocks))
-        kind = 2 if self.is_device else 1
-        self.output.put(
-            frame(SOURCE, struct.pack("<QBBI", self.image_bytes, kind, 0, 1) + text_field("", 1024))
-        )
+        head = struct.pack("<QBBI", self.image_bytes, 2 if self.is_device else 1, 0, 1)
+        self.output.put(frame(SOURCE, head + text_field(identity(status), IDENTITY_BYTES_MAX)))
 
     # ---- read: the image, in order, into free slots; gives groups of blocks ---------------------------
 
@@ -654,6 +653,74 @@ class Agent:
             self.free_slots += 1
             self.unsettled -= 1
             self.changed.notify_all()
+
+
+# What tells one block device from another, best first, as in src/io/device_info.cpp: either agent may
+# continue a dump that the other began, so both must say the same. (name, file of /sys, bytes to skip)
+IDENTITY_SOURCES = (
+    ("serial", "device/serial", 0),
+    ("serial", "serial", 0),
+    ("serial", "device/vpd_pg80", 4),
+    ("serial", "../device/serial", 0),
+    ("serial", "../serial", 0),
+    ("wwid", "device/wwid", 0),
+    ("wwid", "wwid", 0),
+    ("wwid", "../device/wwid", 0),
+    ("wwid", "../wwid", 0),
+    ("model", "device/model", 0),
+    ("model", "../device/model", 0),
+    ("partition", "partition", 0),
+    ("uuid", "dm/uuid", 0),
+    ("uuid", "uuid", 0),
+    ("name", "dm/name", 0),
+    ("backing_file", "loop/backing_file", 0),
+)
+
+
+def system_file(path, bytes_max):
+    """What can be read of it."""
+    content = b""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return content
+    try:
+        while len(content) < bytes_max:
+            part = os.read(fd, min(4096, bytes_max - len(content)))
+            if not part:
+                break
+            content += part
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+    return content
+
+
+def identity_field(path, skip_bytes):
+    """The first line without blanks at its ends, as printable ASCII; fields are separated by blanks."""
+    content = system_file(path, IDENTITY_FIELD_BYTES_MAX + skip_bytes)[skip_bytes:]
+    line = content.split(b"\n", 1)[0].lstrip(b" \t").rstrip(b" \t\0").replace(b" ", b"_")
+    return "".join(
+        chr(c) if 0x20 <= c < 0x7F else " " if c == 9 else "\\x%02x" % c for c in bytearray(line)
+    )
+
+
+def identity(status):
+    """device_identity() of src/io/device_info.cpp, to the byte."""
+    if not stat.S_ISBLK(status.st_mode):
+        place = (status.st_ino, os.major(status.st_dev), os.minor(status.st_dev))
+        return "inode=%d dev=%d:%d" % place
+    number = "%d:%d" % (os.major(status.st_rdev), os.minor(status.st_rdev))
+    text = "dev=" + number
+    for name, path, skip_bytes in IDENTITY_SOURCES:
+        key = " %s=" % name
+        if key in text:
+            continue
+        value = identity_field("/sys/dev/block/%s/%s" % (number, path), skip_bytes)
+        if value and len(text) + len(key) + len(value) <= IDENTITY_BYTES_MAX:
+            text += key + value
+    return text
 
 
 def shrank(offset):

@@ -9,7 +9,7 @@ import time
 import images
 import store_check
 from cli import Diskdump
-from fixture import cases, TRIMMED, Scenario, is_alive, wait_until
+from fixture import cases, TRIMMED, Scenario, is_alive, loop_device, run, tool, wait_until
 from sshd import Sshd
 
 # Random bytes, sent raw: what crosses the wire is what they are.
@@ -186,6 +186,10 @@ class InALaterRun(Retried):
         self.assertEqual(done.status, 130)
         return done
 
+    def begin_a_store(self, name):
+        self.store = self.path("store-" + name)
+        os.mkdir(self.store)
+
     def test_an_interrupted_dump_is_continued(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(signal=number.name):
@@ -245,14 +249,20 @@ class InALaterRun(Retried):
         self.assertGreater(self.assert_good(done, attempts=1)["blocks_resumed"], 0)
 
     def test_another_source_or_size_is_refused(self):
+        for agent in ("native", "python"):
+            with self.subTest(agent=agent):
+                self.begin_a_store(agent)
+                self.refuses_another_source_or_size("--agent", agent)
+
+    def refuses_another_source_or_size(self, *options):
         sshd = Sshd(self)
         self.source = self.path("source")
         images.write(self.source, images.bytes_of(5, SIZE))
-        self.interrupted(sshd)
+        self.interrupted(sshd, *options)
+        resume = [*sshd.arguments, *options, "--resume", f"target:{self.source}", "--as", "image"]
         with open(self.source, "ab") as source:
             source.write(b"more")
-        done = self.diskdump.run("dump", *sshd.arguments, "--resume", f"target:{self.source}",
-                                 "--as", "image", expect=1)
+        done = self.diskdump.run("dump", *resume, expect=1)
         self.assertRegex(done.target["error"], "(?i)bytes, and had")
         self.assertIn("without --resume", done.target["error"])
         # Another file of the same size in its place.
@@ -260,14 +270,41 @@ class InALaterRun(Retried):
             source.truncate(SIZE)
         os.rename(self.source, self.path("old"))
         images.write(self.source, images.bytes_of(6, SIZE))
-        done = self.diskdump.run("dump", *sshd.arguments, "--resume", f"target:{self.source}",
-                                 "--as", "image", expect=1)
+        done = self.diskdump.run("dump", *resume, expect=1)
         self.assertRegex(done.target["error"], "inode=")
         self.assertEqual(self.manifests(), [])
         # Without it, a dump from the beginning, which takes the place of what was left.
-        done = self.diskdump.run("dump", *sshd.arguments, f"target:{self.source}", "--as", "image")
-        self.assert_good(done, attempts=1)
-        self.assertEqual(os.listdir(self.path("store", ".blockstore", "interrupted")), [])
+        resume.remove("--resume")
+        self.assert_good(self.diskdump.run("dump", *resume), attempts=1)
+        self.assertEqual(os.listdir(os.path.join(self.store, ".blockstore", "interrupted")), [])
+        os.remove(self.path("old"))
+
+    def test_one_agent_continues_what_the_other_began(self):
+        for first, then in (("native", "python"), ("python", "native")):
+            with self.subTest(first=first, then=then):
+                self.begin_a_store(first)
+                sshd = Sshd(self)
+                self.interrupted(sshd, "--agent", first)
+                done = self.diskdump.run("dump", *sshd.arguments, "--agent", then, "--resume",
+                                         f"target:{self.source}", "--as", "image")
+                self.assertGreater(self.assert_good(done, attempts=1)["blocks_resumed"], 0)
+
+    def test_another_device_of_the_same_size_is_refused(self):
+        """One loop device after the other has the same number and size, over another file."""
+        for agent in ("native", "python"):
+            with self.subTest(agent=agent):
+                self.begin_a_store(agent)
+                sshd = Sshd(self)
+                image = images.write(self.path("disk-" + agent), images.bytes_of(7, SIZE))
+                self.source = device = loop_device(self, image, read_only=False)
+                self.interrupted(sshd, "--agent", agent)
+                other = images.write(self.path("another-" + agent), images.bytes_of(8, SIZE))
+                run(tool("losetup"), "--detach", device)
+                run(tool("losetup"), device, other)
+                done = self.diskdump.run("dump", *sshd.arguments, "--agent", agent, "--resume",
+                                         f"target:{device}", "--as", "image", expect=1)
+                self.assertIn("backing_file=" + other, done.target["error"])
+                self.assertEqual(self.manifests(), [])
 
     def test_without_an_interrupted_dump_it_is_a_dump(self):
         sshd = Sshd(self)

@@ -1,8 +1,6 @@
 // What only the native agent promises: its verbs, its engines, its memory.
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +13,7 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "codec/compress.hpp"
+#include "loop_device.hpp"
 
 namespace diskdump {
 namespace {
@@ -24,16 +23,6 @@ TEST_SUITE_BEGIN("native agent");
 std::string whole_file(std::string const& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-// The exit status of a shell command, and what it printed.
-std::pair<int, std::string> shell(std::string const& command) {
-  FILE* const out = ::popen(command.c_str(), "r");
-  REQUIRE(out != nullptr);
-  std::string text;
-  for (int c = std::fgetc(out); c != EOF; c = std::fgetc(out)) text += static_cast<char>(c);
-  int const status = ::pclose(out);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
 }
 
 TEST_CASE("probe prints the digest of the program's own file") {
@@ -90,20 +79,6 @@ TEST_CASE("without io_uring the posix engine reads the same") {
   CHECK(record.hello->engine == read_engine::posix);
 }
 
-// A loop device over `file`, gone again with the object; empty where there can be none.
-struct loop_device {
-  std::string path;
-  explicit loop_device(std::string const& file) {
-    auto const [status, text] = shell("losetup -f --show '" + file + "' 2>/dev/null");
-    if (status == 0) path = text.substr(0, text.find('\n'));
-  }
-  ~loop_device() {
-    if (!path.empty()) shell("losetup -d " + path);
-  }
-  loop_device(loop_device const&) = delete;
-  loop_device& operator=(loop_device const&) = delete;
-};
-
 TEST_CASE("a block device is read past the page cache, by either engine and by the Python agent") {
   scratch_folder const folder;
   auto image = random_bytes(3 * limits::MiB, 5);
@@ -126,6 +101,42 @@ TEST_CASE("a block device is read past the page cache, by either engine and by t
     CHECK(record.source->alignment_bytes >= limits::sector_bytes_min);
   }
   check_complete(run_dump(agent_kind::python, start), image, start.block_bytes);
+}
+
+std::string identity_told_by(agent_kind kind, std::string const& path) {
+  start_message start;
+  start.path = path;
+  start.block_bytes = limits::block_bytes_default;
+  start.batch_blocks = 20;
+  auto const record = run_dump(kind, start);
+  REQUIRE_MESSAGE(record.source.has_value(), record.failure);
+  return record.source->identity;
+}
+
+TEST_CASE("the Python agent names a source as the native one does, so that either continues") {
+  scratch_folder const folder;
+  auto const plain = folder.file("plain", text_bytes(1000, 1));
+  auto const same = identity_told_by(agent_kind::native, plain);
+  CHECK(same.find("inode=") == 0);
+  CHECK(identity_told_by(agent_kind::python, plain) == same);
+  auto const other = folder.file("other", text_bytes(1000, 1));
+  CHECK(identity_told_by(agent_kind::python, other) != same);
+
+  // The name of a loop device's file is part of what the device is: blanks, controls, bytes that
+  // are no text, and more than fits.
+  for (auto const& name : {std::string("image"), std::string("a b\tc\x1b\xff\xc3\xa9 \t"),
+                           std::string("one\ntwo"), std::string(200, 'x')}) {
+    auto const file = folder.file(name, text_bytes(4096, 1));
+    loop_device const device(file);
+    if (device.path.empty()) {
+      MESSAGE("skipped: no loop device can be made here");
+      return;
+    }
+    auto const expected = identity_told_by(agent_kind::native, device.path);
+    CHECK(expected.find("dev=") == 0);
+    CHECK(expected.find(" backing_file=/") != std::string::npos);
+    CHECK(identity_told_by(agent_kind::python, device.path) == expected);
+  }
 }
 
 TEST_CASE("memory is one batch and 16 MiB at most, or 10 MiB and what one large block takes") {
