@@ -47,6 +47,7 @@ READ_BYTES_MAX, GROUPS_IN_FLIGHT_MAX = 1 << 20, 8
 BAD_RANGES_MAX, NOTE_BYTES_MAX, PATH_BYTES_MAX = 4096, 1024, 4096
 IDENTITY_BYTES_MAX, IDENTITY_FIELD_BYTES_MAX = 1024, 128
 SECTOR_BYTES = 512
+CACHE_PIECE_BYTES_MAX = 4 << 20  # what the page cache of Linux holds as one: a huge page of 2 MiB
 WORKER_THREADS_MAX = 64
 OUTPUT_BYTES_MAX = 64 << 10  # of announcements that the server has not taken yet
 ANNOUNCE_INTERVAL_S = 0.2
@@ -434,8 +435,7 @@ class Agent:
             except OSError as e:
                 if e.errno in (errno.EINTR, errno.EAGAIN):
                     continue
-                if e.errno in (errno.ENXIO, errno.ENODEV):
-                    raise Failure(READ_FAILED, e.strerror, e.errno, offset + got)
+                refuse_if_gone(e, offset + got)
                 part = self.read_halves(offset + got, length - got, bad)
             if not part:
                 raise shrank(offset + got)
@@ -445,12 +445,32 @@ class Agent:
 
     def read_halves(self, offset, length, bad):
         """Reads around bad sectors; what stays unreadable is zeros, and noted in `bad`."""
+        self.read_ahead(False, offset, length)
+        try:
+            return self.read_pieces(offset, length, bad)
+        finally:
+            self.read_ahead(True, offset, length)
+
+    def read_ahead(self, wanted, offset, length):
+        """The kernel reads ahead in pieces of many pages, and a piece with one bad sector cannot be
+        read at all, also later: what failed is forgotten, and pages are read one by one."""
+        begin = offset // CACHE_PIECE_BYTES_MAX * CACHE_PIECE_BYTES_MAX
+        end = offset + length + CACHE_PIECE_BYTES_MAX
+        advice = os.POSIX_FADV_NORMAL if wanted else os.POSIX_FADV_RANDOM
+        try:
+            os.posix_fadvise(self.fd, 0, 0, advice)
+            os.posix_fadvise(self.fd, begin, end - begin, os.POSIX_FADV_DONTNEED)
+        except OSError:
+            pass  # less is read around bad sectors
+
+    def read_pieces(self, offset, length, bad):
         result, todo = [], [(offset, length)]
         while todo:
             offset, length = todo.pop()
             try:
                 part = os.pread(self.fd, length, offset)
-            except OSError:
+            except OSError as e:
+                refuse_if_gone(e, offset)
                 half = length // 2 // SECTOR_BYTES * SECTOR_BYTES
                 if half:
                     todo.append((offset + half, length - half))
@@ -721,6 +741,12 @@ def identity(status):
         if value and len(text) + len(key) + len(value) <= IDENTITY_BYTES_MAX:
             text += key + value
     return text
+
+
+def refuse_if_gone(failure, offset):
+    """A device that is no longer there has no bad sectors to read around."""
+    if failure.errno in (errno.ENXIO, errno.ENODEV, errno.ENOMEDIUM):
+        raise Failure(READ_FAILED, failure.strerror, failure.errno, offset)
 
 
 def shrank(offset):

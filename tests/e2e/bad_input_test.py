@@ -188,6 +188,34 @@ class Sources(BadInput):
         self.assertEqual(self.manifests(), [])
 
 
+    def test_a_disk_with_sectors_that_cannot_be_read(self):
+        """The end of a loop device's file is cut off, and the device keeps its size."""
+        readable, size = 5 * images.MIB, 5 * images.MIB + 200 * 1024
+        content = images.bytes_of(3, size)
+        backing = images.write(self.path("backing"), content)
+        device = loop_device(self, backing)
+        os.truncate(backing, readable)
+        run(tool("blockdev"), "--flushbufs", device)
+        with open(device, "rb") as opened:
+            try:
+                os.pread(opened.fileno(), 512, readable)
+                self.skipTest("here a loop device reads zeros behind the end of its file")
+            except OSError:
+                pass
+        self.both_agents(f"target:{device}", ["target", re.escape(device), f"{readable}"])
+        expected = images.write(self.path("expected"), content[:readable] + bytes(size - readable))
+        for agent in ("native", "python"):
+            with self.subTest(agent=agent):
+                done = self.diskdump.dump(*self.sshd.arguments, "--agent", agent,
+                                          "--skip-bad-sectors", f"target:{device}", "--as", agent)
+                self.assertEqual(done.target["bytes_bad"], size - readable)
+                with open(os.path.join(self.store, done.target["manifest"]), "rb") as manifest:
+                    ranges = [line for line in manifest.read().splitlines() if b"bad_range" in line]
+                self.assertEqual(ranges, [b"# bad_range: %d %d" % (readable, size - readable)])
+                self.diskdump.restore(agent, self.path("restored-" + agent))
+                self.assert_same_content(expected, self.path("restored-" + agent))
+
+
 class NoPlace(BadInput):
     """Every folder that may hold the agent is unfit: the Python agent takes over, or it is said."""
 

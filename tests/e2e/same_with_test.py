@@ -24,8 +24,9 @@ class Surroundings(Scenario):
             self.path("mixed"), b"".join(images.bytes_of(n, 50_000) + b"text " * 20_000 + bytes(90_000)
                                          for n in range(30)))
 
-    def check(self, sshd, *options, paths=None, target="target", per_target=()):
-        """Dumps the images in one run, with these options; restores and compares each."""
+    def check(self, sshd, *options, paths=None, target="target", per_target=(), engine=None):
+        """Dumps the images in one run, with these options; restores and compares each. `engine` is
+        what the agent must have read with."""
         paths = paths or list(self.small.values())
         targets = []
         for number, path in enumerate(paths):
@@ -33,6 +34,8 @@ class Surroundings(Scenario):
         where = sshd.arguments if sshd else []
         done = self.diskdump.dump(*where, *options, *targets)
         self.assertEqual([e["status"] for e in done.targets], ["ok"] * len(paths))
+        if engine:
+            self.assertEqual({e["engine"] for e in done.targets}, {engine})
         for number, path in enumerate(paths):
             restored = self.path("restored")
             self.diskdump.restore(f"image{number}", restored)
@@ -56,7 +59,7 @@ class SameWith(Surroundings):
         self.assert_nothing_left()
 
     def test_the_python_agent(self):
-        self.check(Sshd(self), "--agent", "python", paths=self.everything())
+        self.check(Sshd(self), "--agent", "python", paths=self.everything(), engine="python")
         self.assert_nothing_left()
 
     def test_the_python_agent_on_this_machine(self):
@@ -123,11 +126,12 @@ class SameWith(Surroundings):
             with self.subTest(errno=number):
                 wrapper = (f'exec python3 {shlex.quote(REFUSE_URING)} {number} '
                            '/bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
-                self.check(Sshd(self, wrapper=wrapper), "--agent", "native", paths=self.everything())
+                self.check(Sshd(self, wrapper=wrapper), "--agent", "native",
+                           paths=self.everything(), engine="pread")
 
     def test_io_uring_refused_on_this_machine(self):
         self.diskdump.prefix = ["python3", REFUSE_URING, "EPERM"]
-        self.check(None, target="localhost", paths=self.everything())
+        self.check(None, target="localhost", paths=self.everything(), engine="pread")
 
     def test_other_ciphers_and_key_types(self):
         variants = [

@@ -71,6 +71,19 @@ struct pipe_ends {
   }
 };
 
+// Puts a pread() that fails in the place of Python's.
+std::string failing_pread(std::string const& read_errno) {
+  return format(
+      "import os\n"
+      "def fail_or_read(fd, count, offset, read=os.pread):\n"
+      "  for sector in range(offset // 512, (offset + count + 511) // 512):\n"
+      "    number = {}\n"
+      "    if number: raise OSError(number, os.strerror(number))\n"
+      "  return read(fd, count, offset)\n"
+      "os.pread = fail_or_read\n",
+      read_errno);
+}
+
 }  // namespace
 
 bool sanitized_build() noexcept { return sanitized; }
@@ -93,10 +106,11 @@ agent_process::agent_process(agent_kind kind, session_nonce const& nonce, agent_
   } else {
     auto const python =
         ::access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : DISKDUMP_TEST_PYTHON;
-    words = {
-        python, "-c",
-        format("import sys;exec(compile(sys.stdin.buffer.read({}),'agent','exec'))", script.size()),
-        nonce_hex(nonce)};
+    words = {python, "-c",
+             (options.read_errno.empty() ? std::string() : failing_pread(options.read_errno)) +
+                 format("import sys;exec(compile(sys.stdin.buffer.read({}),'agent','exec'))",
+                        script.size()),
+             nonce_hex(nonce)};
   }
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());

@@ -33,6 +33,9 @@ inline constexpr std::uint32_t small_block = limits::block_bytes_min;
 struct agent_options {
   bool without_uring = false;
   bool as_nobody = false;  // only as root
+  // Of the Python agent: an expression of `sector`, the number of 512 bytes of the source, that
+  // gives the errno with which a read of it fails, or 0.
+  std::string read_errno = {};
 };
 
 // The child and its pipes. The destructor ends and reaps it.
