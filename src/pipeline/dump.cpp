@@ -209,14 +209,28 @@ task<> say_last_words(target_run& run) {
   co_await run.io.write_eof();
 }
 
+// Why the dump ended: what the agent said broke a rule, or the reason is none of its business.
+void say_abort(server_session& session, std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (error const& e) {
+    bool const breach =
+        e.code().category() == errc_category<wire_errc>() && e.code() != wire_errc::aborted_by_peer;
+    if (breach) return session.abort(abort_code::protocol, e.code().message());
+  } catch (...) {
+    // Told as the rest is.
+  }
+  session.abort(abort_code::cancelled, "the dump was abandoned");
+}
+
 // Tells the agent the end, good or bad, as far as the connection still carries it, and closes. An
 // agent that stands still and reads nothing does not keep us: nothing else would end the wait.
-task<> hang_up(target_run& run, bool well) {
+task<> hang_up(target_run& run, std::exception_ptr failure) {
   try {
-    if (well) {
-      run.session.finish();
+    if (failure) {
+      say_abort(run.session, failure);
     } else {
-      run.session.abort(abort_code::cancelled, "the dump was abandoned");
+      run.session.finish();
     }
     co_await with_timeout(run.context.timers, limits::close_wait_max, say_last_words(run));
   } catch (std::exception const& e) {
@@ -250,7 +264,7 @@ task<std::string> dump_and_hang_up(dump_context& context, target_plan plan,
       auto const all_came_back = co_await run.budget.acquire(run.budget.capacity_bytes());
     }
     if (failure) co_await settle_rest(run);
-    co_await hang_up(run, failure == nullptr);
+    co_await hang_up(run, failure);
     run.count_wire();
   }
   exit_report report;

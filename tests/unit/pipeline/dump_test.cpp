@@ -77,6 +77,7 @@ TEST_SUITE("dump") {
     fleet.run();
     REQUIRE(liar.failure);
     CHECK(code_of(liar.failure) == wire_errc::digest_mismatch);
+    CHECK(liar.agent->abort_heard == "breach of the protocol: " + code_of(liar.failure).message());
     CHECK(fleet.store->stats().blocks == 0);
     CHECK(liar.manifest.empty());
   }
@@ -128,6 +129,7 @@ TEST_SUITE("dump") {
     fleet.run();
     REQUIRE(t.failure);
     CHECK(code_of(t.failure) == wire_errc::too_much_talk);
+    CHECK(t.agent->abort_heard == "breach of the protocol: " + code_of(t.failure).message());
   }
 }
 

@@ -50,6 +50,7 @@ class memory_agent {
   std::vector<std::uint64_t> read_limits;  // of START, and as they changed
   std::size_t blocks_expected = 0;         // announced as such
   std::size_t verdicts_heard = 0;
+  std::string abort_heard;  // what ABORT said
   // Announces no block of which it has not heard what it is expected to be.
   bool waits_for_all = false;
   // Announces nothing before it has heard what this block is expected to be.
@@ -281,6 +282,8 @@ struct fleet_of_images {
   static task<> serve(memory_agent& agent, std::unique_ptr<memory_stream> io) {
     try {
       co_await agent.serve(std::move(io));
+    } catch (error const& e) {
+      if (e.code() == wire_errc::aborted_by_peer) agent.abort_heard = e.cause();
     } catch (std::exception const&) {
       // The server hung up on it; what became of the target is what the test looks at.
     }

@@ -82,6 +82,7 @@ TEST_SUITE("resume") {
     fleet.run();
     REQUIRE(t.failure);
     CHECK(code_of(t.failure) == pipeline_errc::source_changed);
+    CHECK(t.agent->abort_heard == "cancelled: the dump was abandoned");
     CHECK(t.manifest.empty());
   }
 
@@ -165,6 +166,7 @@ TEST_SUITE("resume") {
       fleet.run();
       REQUIRE(t.failure);
       CHECK(code_of(t.failure) == pipeline_errc::source_changed);
+      CHECK(t.agent->abort_heard == "cancelled: the dump was abandoned");
     }
   }
 
