@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs clang-tidy-19 with the list of .clang-tidy over src/ and agent/: clang_tidy.py BUILD_DIR [ROOT]
 
-A group of files whose text, headers and flags are what they were when it passed is not looked at
-again: the build folder keeps a digest per group. Exit status 1 for findings, 77 where the
+A source whose text, headers and flags are what they were when it passed is not looked at again: the
+build folder keeps a digest for each. Exit status 1 for findings, 77 where the
 tool is missing.
 """
 
@@ -17,25 +17,19 @@ import subprocess
 import sys
 
 
-# Files that the compiler is given in one go: what it does is mostly to read the same headers. The
-# sanitizer builds do the same, so names are once per folder.
-FILES_AT_ONCE = 8
-
-
 def own_commands(build_dir, root):
-    """{(folder to run in, compiler and flags): [source, …]} of the files of ours, without the compiler
-    cache before them."""
+    """[(folder to run in, compiler and flags, source)] of what is compiled of src/ and agent/, without
+    the compiler cache before it. In a build that gives the compiler several files in one go (meson's
+    unity) a source includes them, and lies in the build folder's src/ or agent/."""
     with open(os.path.join(build_dir, "compile_commands.json"), encoding="utf-8") as database:
         entries = json.load(database)
-    found, seen = {}, set()
+    found = {}
     for entry in entries:
         source = os.path.realpath(os.path.join(entry["directory"], entry["file"]))
-        relative = os.path.relpath(source, root)
-        if relative.split("/")[0] not in ("src", "agent") or not source.endswith(".cpp"):
+        here = build_dir if re.search(r"-unity\d+\.cpp$", source) else root
+        if os.path.relpath(source, here).split(os.sep)[0] not in ("src", "agent") or \
+                not source.endswith(".cpp"):
             continue
-        if source in seen:
-            continue
-        seen.add(source)
         words = shlex.split(entry["command"])
         if os.path.basename(words[0]) in ("ccache", "sccache"):
             words = words[1:]
@@ -47,21 +41,8 @@ def own_commands(build_dir, root):
                 skip = True
             elif word not in ("-c", "-MD", "-MMD", entry["file"]):
                 flags.append(word)
-        found.setdefault((entry["directory"], *flags), []).append(source)
-    return found
-
-
-def groups_of(commands, state_dir):
-    """(folder to run in, flags, a source that includes some of the files) for all of them."""
-    groups = []
-    for (directory, *flags), sources in commands.items():
-        for first in range(0, len(sources), FILES_AT_ONCE):
-            text = "".join(f'#include "{s}"\n' for s in sources[first:first + FILES_AT_ONCE])
-            path = os.path.join(state_dir, f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.cpp")
-            with open(path, "w", encoding="utf-8") as source:
-                source.write(text)
-            groups.append((directory, flags, path))
-    return groups
+        found.setdefault(source, (entry["directory"], flags, source))
+    return list(found.values())
 
 
 def headers_of(directory, flags, source):
@@ -102,7 +83,7 @@ def main():
 
     def look(group):
         directory, flags, source = group
-        state = source + ".sha256"
+        state = os.path.join(state_dir, os.path.relpath(source, root).replace("/", "_") + ".sha256")
         digest = digest_of([source, *headers_of(directory, flags, source)], flags, config)
         try:
             with open(state, encoding="ascii") as known:
@@ -126,12 +107,11 @@ def main():
 
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        for good, output in pool.map(look, groups_of(commands, state_dir)):
+        for good, output in pool.map(look, commands):
             if not good:
                 bad += 1
                 print(output)
-    files = sum(len(sources) for sources in commands.values())
-    print(f"{files} files, {bad} groups of them with findings")
+    print(f"{len(commands)} sources, {bad} with findings")
     return 1 if bad else 0
 
 
