@@ -76,7 +76,7 @@ struct manifest_writer::state {
     if (lists_ != nullptr) buffer_ += lists_explained;
     for (auto const& [key, value] : header.extra) line(key, value);
     writing([&] { (void)files_.create_exclusive(path_, as_bytes(buffer_)); });
-    header_bytes_ = buffer_.size();
+    written_bytes_ = header_bytes_ = buffer_.size();
     header_comments_ = comments_;
     buffer_.clear();
   }
@@ -117,7 +117,14 @@ struct manifest_writer::state {
 
   void flush_if(bool wanted) {
     if (!wanted || buffer_.empty()) return;
-    writing([&] { files_.append(path_, as_bytes(buffer_)); });
+    writing([&] {
+      if (torn_) keep_only(written_bytes_);
+      // A write that fails may have added a part, which must not stand before the whole.
+      torn_ = true;
+      files_.append(path_, as_bytes(buffer_));
+      torn_ = false;
+    });
+    written_bytes_ += buffer_.size();
     buffer_.clear();
   }
 
@@ -134,17 +141,22 @@ struct manifest_writer::state {
 
   // A copy of the first part rather than a cut: the file system of a store needs no other call for
   // it, and 65 bytes a block are little beside reading the blocks again.
+  void keep_only(std::uint64_t bytes) {
+    auto const again = scratch_.next_path();
+    copy(path_, again, bytes);
+    auto const before = std::exchange(path_, again);
+    written_bytes_ = bytes;
+    torn_ = false;
+    (void)files_.remove(before);
+  }
+
   void rewind(block_count blocks) {
     DISKDUMP_ASSERT(!published_ && !copied_ && !lists_ended_ && blocks <= added_);
     if (blocks == added_ && comments_ == header_comments_) return;
     flush_if(true);
     std::uint64_t bytes = blocks.value * limits::manifest_bytes_per_block;
     if (lists_ != nullptr) bytes = rewind_lists(blocks) * limits::manifest_bytes_per_list;
-    writing([&] {
-      auto const again = scratch_.next_path();
-      copy(path_, again, header_bytes_ + bytes);
-      (void)files_.remove(std::exchange(path_, again));
-    });
+    writing([&] { keep_only(header_bytes_ + bytes); });
     added_ = blocks;
     comments_ = header_comments_;
     // Only lines behind the last block were taken back; nobody adds it again.
@@ -303,6 +315,8 @@ struct manifest_writer::state {
   bool lists_ended_ = false;
   std::size_t comments_ = 0;
   std::size_t header_bytes_ = 0;
+  std::uint64_t written_bytes_ = 0;  // of the file, whole lines
+  bool torn_ = false;                // more may follow them, of a write that failed
   std::size_t header_comments_ = 0;
   std::unique_ptr<file_system> owned_files_;
   file_system& files_;

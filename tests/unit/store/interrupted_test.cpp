@@ -112,6 +112,54 @@ TEST_SUITE("interrupted") {
     CHECK(digests_in(open_interrupted(folder.path(), "x")) == 3);
   }
 
+  TEST_CASE("what a full disk took of a write is not written again behind it") {
+    enum class then : std::uint8_t { is_kept, goes_on, is_taken_back };
+    // The cut falls on the end of a line, and into one.
+    for (std::size_t const written : {std::size_t{650}, std::size_t{700}}) {
+      for (auto const next : {then::is_kept, then::goes_on, then::is_taken_back}) {
+        CAPTURE(written);
+        CAPTURE(static_cast<int>(next));
+        test_folder const folder;
+        (void)open_test_store(folder.path());
+        faulty_file_system full(folder.path());
+        manifest_writer writer(folder.path(), "x", header_of(5000), &full);
+        std::string lines;
+        std::uint64_t added = 0;
+        bool failed = false;
+        full.before = [&](faulty_file_system::call which, std::string const& path) {
+          if (which != faulty_file_system::call::append || failed) return;
+          failed = true;
+          std::ofstream(folder / path, std::ios::app) << lines.substr(0, written);
+          throw disk_error(ENOSPC, io_direction::write, "write", path);
+        };
+        auto const add_until = [&](std::uint64_t blocks) {
+          while (added < blocks) {
+            auto const id = make_block(added++ % 7).id;
+            lines += id.hex() + "\n";
+            writer.add(id);
+          }
+        };
+        CHECK(thrown_by([&] { add_until(5000); }).code() == store_errc::cannot_write);
+        // Another program has made room.
+        if (next == then::goes_on) add_until(3000);
+        if (next == then::is_taken_back) writer.rewind({added -= 5});
+        writer.comment(identity_key, "serial=1");
+        writer.end_lists();
+        writer.keep_interrupted();
+        auto kept = open_interrupted(folder.path(), "x");
+        REQUIRE(kept);
+        std::vector<block_id> told;
+        CHECK_NOTHROW([&] {
+          while (auto const id = kept->next()) told.push_back(*id);
+        }());
+        CHECK(told.size() == added);
+        std::uint64_t right = 0;
+        while (right < told.size() && told[right] == make_block(right % 7).id) ++right;
+        CHECK(right == told.size());
+      }
+    }
+  }
+
   TEST_CASE("gc keeps what an interrupted dump has in the store until it is too old") {
     test_folder const folder;
     put_blocks(folder.path(), 0, 10);
