@@ -69,7 +69,8 @@ class manifest_writer {
   // NAME.2.manifest, …, one past the highest that is there. Never replaces one. Returns the path
   // relative to DIR. Throws cannot_write; then no manifest appeared.
   // REQUIRES: as many blocks were added as the geometry has, and the barrier that covers them and
-  // their lists is done: it began after the last add().
+  // their lists is done: it began after the last add(). One that failed can be followed by
+  // end_lists() and keep_interrupted().
   [[nodiscard]] std::string publish(clock_source::wall date);
 
   // Takes back all blocks but the first `blocks`, and all comments since the header: what follows

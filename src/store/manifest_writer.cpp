@@ -146,7 +146,7 @@ struct manifest_writer::state {
     copy(path_, again, bytes);
     auto const before = std::exchange(path_, again);
     written_bytes_ = bytes;
-    torn_ = false;
+    torn_ = copied_ = false;
     (void)files_.remove(before);
   }
 
@@ -206,6 +206,8 @@ struct manifest_writer::state {
       auto const folder = layout_.in(interrupted_folder);
       auto const target = layout_.in(interrupted_file(name_));
       files_.make_directories(folder);
+      // A publish() that failed has taken it out of .blockstore, and no rename leads back.
+      if (copied_) keep_only(written_bytes_);
       files_.sync(sync_scope::file, path_);
       while (!files_.rename_noreplace(path_, target)) (void)files_.remove(target);
       files_.sync(sync_scope::directory, folder);
@@ -282,19 +284,29 @@ struct manifest_writer::state {
     return writing([&] {
       auto const folder = date_folder(date);
       auto target = place_in(folder);
-      published_ = true;
       try {
         sync_folders(folder);
       } catch (...) {
         // The dump is reported as failed, so its manifest must not stay.
-        try {
-          (void)files_.remove(target);
-        } catch (std::exception const&) {
-        }
+        take_name_back(target);
         throw;
       }
+      published_ = true;
       return target;
     });
+  }
+
+  // So that keep_interrupted() finds what there is. Where the disk does not even rename, it finds
+  // nothing and says so.
+  void take_name_back(std::string const& target) noexcept {
+    try {
+      if (files_.rename_noreplace(target, path_)) return;
+    } catch (std::exception const&) {
+    }
+    try {
+      (void)files_.remove(target);
+    } catch (std::exception const&) {
+    }
   }
 
   ~state() {

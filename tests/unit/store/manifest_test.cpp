@@ -2,6 +2,7 @@
 
 #include "base/limits.hpp"
 #include "faulty_file_system.hpp"
+#include "store/interrupted.hpp"
 #include "store_support.hpp"
 
 namespace diskdump {
@@ -252,6 +253,68 @@ TEST_SUITE("manifest") {
     }
     CHECK(failures >= 9);
     CHECK(list_manifests(folder.path(), nullptr).size() == 1);
+  }
+
+  TEST_CASE("a dump whose manifest could not be made durable can still be kept for later") {
+    // Whether the name can be taken back, or only removed, or stays.
+    for (unsigned const calls_after : {2U, 1U, 0U}) {
+      CAPTURE(calls_after);
+      test_folder const folder;
+      (void)open_test_store(folder.path());
+      faulty_file_system files(folder.path());
+      manifest_writer writer(folder.path(), "a", sample_header(3 * 4096), &files);
+      for (std::uint64_t i = 0; i < 3; ++i) writer.add(make_block(i).id);
+      bool broken = false;
+      files.before = [&](faulty_file_system::call which, std::string const& path) {
+        using call = faulty_file_system::call;
+        if (which == call::sync && path == "2026/04/24") broken = true;
+        if (!broken) return;
+        bool const allowed = (which == call::rename && calls_after > 1) ||
+                             (which == call::remove && calls_after > 0);
+        if (!allowed) throw disk_error(EIO, io_direction::write, "test", path);
+      };
+      CHECK(thrown_by([&] { (void)writer.publish(april); }).code() == store_errc::cannot_write);
+      files.before = nullptr;
+      CHECK(list_manifests(folder.path(), nullptr).size() == (calls_after > 0 ? 0 : 1));
+      writer.end_lists();
+      writer.comment(identity_key, "serial=1");
+      if (calls_after < 2) {
+        CHECK(thrown_by([&] { writer.keep_interrupted(); }).code() == store_errc::cannot_write);
+        CHECK(list_interrupted(folder.path()).empty());
+        continue;
+      }
+      writer.keep_interrupted();
+      CHECK(std::filesystem::is_empty(folder / "2026/04/24"));
+      auto kept = open_interrupted(folder.path(), "a");
+      REQUIRE(kept);
+      for (std::uint64_t i = 0; i < 3; ++i) CHECK(kept->next() == make_block(i).id);
+      CHECK_FALSE(kept->next());
+      CHECK(kept->header().extra.size() == 1);
+    }
+  }
+
+  TEST_CASE("it is kept as well where .blockstore is on another file system") {
+    test_folder const folder;
+    test_folder const elsewhere(std::filesystem::temp_directory_path().string());
+    (void)open_test_store(folder.path());
+    std::filesystem::copy(folder / ".blockstore", elsewhere / "moved",
+                          std::filesystem::copy_options::recursive);
+    std::filesystem::remove_all(folder / ".blockstore");
+    std::filesystem::create_directory_symlink(elsewhere / "moved", folder / ".blockstore");
+    faulty_file_system files(folder.path());
+    manifest_writer writer(folder.path(), "a", sample_header(4096), &files);
+    writer.add(make_block(0).id);
+    files.before = [](faulty_file_system::call which, std::string const& path) {
+      bool const of_day = path == "2026/04/24" && which == faulty_file_system::call::sync;
+      if (of_day) throw disk_error(EIO, io_direction::write, "test", path);
+    };
+    CHECK_THROWS_AS((void)writer.publish(april), error);
+    writer.end_lists();
+    writer.keep_interrupted();
+    CHECK(std::filesystem::is_empty(folder / "2026/04/24"));
+    auto kept = open_interrupted(folder.path(), "a");
+    REQUIRE(kept);
+    CHECK(kept->next() == make_block(0).id);
   }
 
   TEST_CASE("a version that was removed does not come back as another image") {
