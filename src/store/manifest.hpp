@@ -103,7 +103,7 @@ struct named_list {
 
 // Reads a manifest as a stream, in constant memory whatever the file holds: one buffer of text, and
 // one list. Throws damaged_manifest with file and line, or the blocks whose list cannot be had;
-// no_such_manifest, or the io error of the system.
+// no_such_manifest, cannot_read for a link that leads nowhere, or the io error of the system.
 class manifest_reader {
  public:
   // `lists`: where they are read, if the manifest names any.
@@ -151,8 +151,10 @@ struct manifest_entry {
 };
 
 // All manifests of a store in both layouts, ordered by name, then date, then version. One that does
-// not parse is handed to `damaged` and left out. Only headers are read (and the file size compared
-// with what they promise), so a damaged line further down shows only when it is read.
+// not parse is handed to `damaged` and left out; so is, as cannot_read, a folder or a link that
+// cannot be looked into (without `damaged` such a folder is thrown, such a link passed over). Only
+// headers are read (and the file size compared with what they promise), so a damaged line further
+// down shows only when it is read.
 [[nodiscard]] std::vector<manifest_entry> list_manifests(
     std::string const& base,
     std::function<void(std::string const& path, error const&)> const& damaged);

@@ -8,88 +8,18 @@
 #include "base/log.hpp"
 #include "io/file_system.hpp"
 #include "store/manifest.hpp"
-#include "store/manifest_name.hpp"
+#include "store/manifest_folders.hpp"
 
 namespace diskdump {
 
 namespace {
 
-constexpr std::string_view old_layout = ".blockstore/manifests";
 constexpr std::size_t suggestions_max = 3;
-
-struct found_file {
-  std::string path;  // relative to DIR
-  manifest_version version;
-  std::string folder_date;  // "2026-04-24" in the dated layout
-};
 
 struct dated_entry {
   manifest_entry entry;
   std::int64_t seconds = 0;
 };
-
-bool is_number(std::string_view text, std::size_t digits) noexcept {
-  return text.size() == digits &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
-
-// Something that `other` stands for (a symbolic link) may be what we look for or not.
-std::vector<directory_entry> entries_of(file_system& files, directory_entry const& folder,
-                                        std::string const& path) {
-  if (folder.kind == entry_kind::file) return {};
-  try {
-    return files.list_directory(path);
-  } catch (error const&) {
-    if (folder.kind == entry_kind::other) return {};
-    throw;
-  }
-}
-
-std::optional<std::string_view> stem_of(directory_entry const& file) {
-  std::string_view name = file.name;
-  if (file.kind == entry_kind::directory || name.starts_with('.')) return std::nullopt;
-  if (!name.ends_with(manifest_suffix)) return std::nullopt;
-  name.remove_suffix(manifest_suffix.size());
-  return name.empty() ? std::nullopt : std::optional(name);
-}
-
-using found_sink = std::function<void(found_file)>;
-
-// DIR/YYYY/MM/DD/NAME[.N].manifest; always three levels deep, so that links cannot lead in circles.
-void scan_dated(file_system& files, found_sink const& each) {
-  for (auto const& year : files.list_directory("")) {
-    if (!is_number(year.name, 4)) continue;
-    for (auto const& month : entries_of(files, year, year.name)) {
-      auto const month_path = year.name + "/" + month.name;
-      if (!is_number(month.name, 2)) continue;
-      for (auto const& day : entries_of(files, month, month_path)) {
-        auto const day_path = month_path + "/" + day.name;
-        if (!is_number(day.name, 2)) continue;
-        for (auto const& file : entries_of(files, day, day_path)) {
-          auto const stem = stem_of(file);
-          if (!stem) continue;
-          each({day_path + "/" + file.name, parse_manifest_stem(*stem),
-                year.name + "-" + month.name + "-" + day.name});
-        }
-      }
-    }
-  }
-}
-
-// .blockstore/manifests/NAME/N.manifest, as 0.1.x writes it.
-void scan_old(file_system& files, found_sink const& each) {
-  for (auto const& name : files.list_directory(std::string(old_layout))) {
-    auto const folder = std::string(old_layout) + "/" + name.name;
-    for (auto const& file : entries_of(files, name, folder)) {
-      auto const stem = stem_of(file);
-      if (!stem) continue;
-      std::uint32_t number = 0;
-      auto const [end, failed] = std::from_chars(stem->data(), stem->data() + stem->size(), number);
-      if (failed != std::errc() || end != stem->data() + stem->size()) continue;
-      each({folder + "/" + file.name, {name.name, number}, ""});
-    }
-  }
-}
 
 // The folders of a year, month or day, the latest first.
 std::vector<directory_entry> latest_first(std::vector<directory_entry> entries,
@@ -100,11 +30,11 @@ std::vector<directory_entry> latest_first(std::vector<directory_entry> entries,
 }
 
 // Among the files of one folder; with its path.
-std::optional<std::string> newest_of_name(file_system& files, directory_entry const& folder,
+std::optional<std::string> newest_of_name(manifest_folders& folders, directory_entry const& folder,
                                           std::string const& path, std::string_view name) {
   std::optional<std::string> newest;
   std::uint32_t highest = 0;
-  for (auto const& file : entries_of(files, folder, path)) {
+  for (auto const& file : folders.entries_of(folder, path)) {
     auto const stem = stem_of(file);
     if (!stem) continue;
     auto const found = parse_manifest_stem(*stem);
@@ -115,16 +45,16 @@ std::optional<std::string> newest_of_name(file_system& files, directory_entry co
   return newest;
 }
 
-std::vector<found_file> scan(std::string const& base) {
-  auto const files = make_posix_file_system(base);
-  std::vector<found_file> found;
-  auto const keep = [&](found_file file) { found.push_back(std::move(file)); };
-  scan_dated(*files, keep);
-  scan_old(*files, keep);
+std::vector<found_manifest> scan(std::string const& base, unreadable_sink const& unreadable) {
+  manifest_folders folders(base, unreadable);
+  std::vector<found_manifest> found;
+  auto const keep = [&](found_manifest file) { found.push_back(std::move(file)); };
+  folders.for_each_dated(keep);
+  folders.for_each_old(keep);
   return found;
 }
 
-dated_entry read_entry(std::string const& base, found_file const& file) {
+dated_entry read_entry(std::string const& base, found_manifest const& file) {
   manifest_reader const reader(base + "/" + file.path);
   auto const blocks = reader.header().geometry.blocks().value;
   if (reader.file_bytes() < reader.file_bytes_min()) {
@@ -145,7 +75,7 @@ dated_entry read_entry(std::string const& base, found_file const& file) {
 }
 
 std::vector<manifest_entry> read_sorted(
-    std::string const& base, std::vector<found_file> const& found,
+    std::string const& base, std::vector<found_manifest> const& found,
     std::function<void(std::string const&, error const&)> const& damaged) {
   std::vector<dated_entry> entries;
   for (auto const& file : found) {
@@ -184,7 +114,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-std::string near_misses(std::string_view name, std::vector<found_file> const& found) {
+std::string near_misses(std::string_view name, std::vector<found_manifest> const& found) {
   std::set<std::string_view> names;
   for (auto const& file : found) names.insert(file.version.name);
   std::vector<std::pair<std::size_t, std::string_view>> ranked;
@@ -269,24 +199,24 @@ wanted_manifest parse_wanted(std::string_view what) {
 std::vector<manifest_entry> list_manifests(
     std::string const& base,
     std::function<void(std::string const& path, error const&)> const& damaged) {
-  return read_sorted(base, scan(base), damaged);
+  return read_sorted(base, scan(base, damaged), damaged);
 }
 
 std::optional<std::string> newest_manifest(std::string const& base, std::string_view name) {
-  auto const files = make_posix_file_system(base);
-  for (auto const& year : latest_first(files->list_directory(""), 4)) {
-    for (auto const& month : latest_first(entries_of(*files, year, year.name), 2)) {
+  manifest_folders folders(base);
+  for (auto const& year : latest_first(folders.entries_of_base(), 4)) {
+    for (auto const& month : latest_first(folders.entries_of(year, year.name), 2)) {
       auto const month_path = year.name + "/" + month.name;
-      for (auto const& day : latest_first(entries_of(*files, month, month_path), 2)) {
+      for (auto const& day : latest_first(folders.entries_of(month, month_path), 2)) {
         auto const day_path = month_path + "/" + day.name;
-        if (auto const found = newest_of_name(*files, day, day_path, name)) {
+        if (auto const found = newest_of_name(folders, day, day_path, name)) {
           return base + "/" + *found;
         }
       }
     }
   }
-  std::optional<found_file> newest;
-  scan_old(*files, [&](found_file file) {
+  std::optional<found_manifest> newest;
+  folders.for_each_old([&](found_manifest file) {
     bool const later = !newest || file.version.version > newest->version.version;
     if (file.version.name == name && later) newest = std::move(file);
   });
@@ -301,10 +231,11 @@ std::string find_manifest(std::string const& base, std::string_view what) {
   if (auto path = find_path(base, what)) return *path;
   if (what.starts_with('/')) throw no_such(what, "", "");
 
-  auto const found = scan(base);
+  // Where a link leads nowhere now, the newest of a name may still be here.
+  auto const found = scan(base, nullptr);
   auto const known = [&](std::string_view name) {
     return std::any_of(found.begin(), found.end(),
-                       [&](found_file const& f) { return f.version.name == name; });
+                       [&](found_manifest const& f) { return f.version.name == name; });
   };
   // A name may hold an @ itself, so the whole is tried first.
   auto const wanted = known(what) ? wanted_manifest{what, 0, {}} : parse_wanted(what);
@@ -312,7 +243,7 @@ std::string find_manifest(std::string const& base, std::string_view what) {
     auto const cause = found.empty() ? "the store has no manifests" : "no manifest has this name";
     throw no_such(what, cause, near_misses(wanted.name, found));
   }
-  std::vector<found_file> same_name;
+  std::vector<found_manifest> same_name;
   for (auto const& file : found) {
     if (file.version.name == wanted.name) same_name.push_back(file);
   }

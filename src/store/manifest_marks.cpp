@@ -6,16 +6,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <vector>
 
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "io/file_system.hpp"
 #include "io/io_errc.hpp"
 #include "store/interrupted.hpp"
 #include "store/manifest.hpp"
 #include "store/manifest_name.hpp"
 #include "store/run_parallel.hpp"
+#include "store/store_error.hpp"
 
 namespace diskdump {
 
@@ -25,74 +27,78 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view magic = "# diskdump manifest ";
 
-std::uint64_t device_of(std::string const& path) noexcept {
-  struct stat status{};
-  return ::stat(path.c_str(), &status) == 0 ? status.st_dev : 0;
-}
-
-// Files that other programs call so are no business of ours.
-bool looks_like_manifest(std::string const& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string start(magic.size(), '\0');
-  file.read(start.data(), static_cast<std::streamsize>(start.size()));
-  return file.gcount() == static_cast<std::streamsize>(magic.size()) && start == magic;
-}
-
-// All manifests below `folder`, which is relative to DIR, wherever they lie.
+// All manifests below `folder`, which is relative to DIR, wherever they lie. What cannot be looked
+// at is thrown: a person may have moved a manifest there.
 class search {
  public:
-  search(std::string const& base, log_sink* log) : base_(base), log_(log) {
-    device_ = device_of(base);
-  }
+  explicit search(std::string const& base)
+      : base_(base), files_(make_posix_file_system(base)), device_(status_of(base).st_dev) {}
 
   void below(std::string const& folder, std::set<std::string>& found) {
     auto const root = folder.empty() ? base_ : base_ + "/" + folder;
     std::error_code failed;
     fs::recursive_directory_iterator at(root, failed);
-    if (failed) {
-      pass_over(root, failed);
-      return;
-    }
+    if (failed == std::errc::no_such_file_or_directory) return;
+    if (failed) throw cannot_search(root, failed);
     for (fs::recursive_directory_iterator const end; at != end;) {
       if (++entries_ > limits::manifest_search_entries_max) throw too_many();
-      look_at(at, found);
       auto const here = at->path().string();
+      look_at(at, here, found);
       at.increment(failed);
-      if (failed) {
-        // The iterator is at its end now; what it would still have found is not known.
-        throw error(store_errc::cannot_read, severity::permanent)
-            .path(here)
-            .cause(format("this folder cannot be searched for manifests: {}", failed.message()))
-            .remedy("make it readable, or give the store a folder of its own");
-      }
+      // The iterator is at its end now; what it would still have found is not known.
+      if (failed) throw cannot_search(here, failed);
     }
   }
 
  private:
-  void look_at(fs::recursive_directory_iterator& at, std::set<std::string>& found) {
-    auto const path = at->path().string();
+  void look_at(fs::recursive_directory_iterator& at, std::string const& path,
+               std::set<std::string>& found) {
     std::error_code failed;
     if (at->is_symlink(failed)) return;  // what the layouts reach through links is found by them
-    if (at->is_directory(failed)) {
-      bool const elsewhere = device_of(path) != device_;
-      bool const own = path == base_ + "/.blockstore";
-      bool const deep = at.depth() >= static_cast<int>(limits::manifest_search_depth_max);
-      if (elsewhere || own || deep) at.disable_recursion_pending();
-      if (!elsewhere && !own && !deep && ::access(path.c_str(), R_OK | X_OK) != 0) {
-        at.disable_recursion_pending();
-        pass_over(path, std::error_code(errno, std::generic_category()));
-      }
-      return;
+    bool const is_folder = !failed && at->is_directory(failed);
+    bool const is_file =
+        !failed && !is_folder && path.ends_with(manifest_suffix) && at->is_regular_file(failed);
+    if (failed && failed != std::errc::no_such_file_or_directory) throw cannot_search(path, failed);
+    if (is_folder && !belongs(path, at.depth())) at.disable_recursion_pending();
+    if (is_file && looks_like_manifest(path)) found.insert(path.substr(base_.size() + 1));
+  }
+
+  // Whether what is below this folder is looked at.
+  bool belongs(std::string const& path, int depth) {
+    if (path == base_ + "/.blockstore") return false;
+    if (depth >= static_cast<int>(limits::manifest_search_depth_max)) return false;
+    try {
+      if (status_of(path).st_dev != device_) return false;
+    } catch (error const& failure) {
+      if (failure.code() == io_errc::not_found) return false;  // removed meanwhile
+      throw as_cannot_read(failure);
     }
-    if (path.ends_with(manifest_suffix) && at->is_regular_file(failed) &&
-        looks_like_manifest(path)) {
-      found.insert(path.substr(base_.size() + 1));
+    if (::access(path.c_str(), R_OK | X_OK) == 0) return true;
+    std::error_code const failed(errno, std::generic_category());
+    // fsck fills it, and only root can look into it: it would keep everybody else from collecting.
+    bool const of_fsck = path == base_ + "/lost+found";
+    if (of_fsck || failed == std::errc::no_such_file_or_directory) return false;
+    throw cannot_search(path, failed);
+  }
+
+  // Files that other programs call so are no business of ours.
+  bool looks_like_manifest(std::string const& path) {
+    try {
+      auto const start = files_->read(path.substr(base_.size() + 1), magic.size());
+      return start && as_text(*start) == magic;
+    } catch (error const& failure) {
+      throw as_cannot_read(failure);
     }
   }
 
-  void pass_over(std::string const& path, std::error_code const& failed) {
-    if (failed == std::errc::no_such_file_or_directory || log_ == nullptr) return;
-    log_->warning(format("{}: not searched for manifests: {}", path, failed.message()));
+  static struct stat status_of(std::string const& path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) == 0) return status;
+    throw disk_error(errno, io_direction::open, "stat", path);
+  }
+
+  static error cannot_search(std::string const& path, std::error_code const& failed) {
+    return as_cannot_read(disk_error(failed.value(), io_direction::open, "search", path));
   }
 
   [[nodiscard]] error too_many() const {
@@ -104,7 +110,7 @@ class search {
   }
 
   std::string const& base_;
-  log_sink* log_;
+  std::unique_ptr<file_system> files_;
   std::uint64_t device_ = 0;
   std::size_t entries_ = 0;
 };
@@ -124,7 +130,7 @@ std::set<std::string> manifest_marks::find() const {
        list_manifests(base_, [](std::string const&, error const& failure) { throw failure; })) {
     found.insert(entry.path);
   }
-  search everywhere(base_, log_);
+  search everywhere(base_);
   everywhere.below("", found);
   everywhere.below(".blockstore/manifests", found);
   for (auto const& name : list_interrupted(base_)) {
@@ -141,8 +147,10 @@ void manifest_marks::update(work_monitor& monitor) {
     if (without_.contains(path)) continue;
     struct stat status{};
     if (::stat((base_ + "/" + path).c_str(), &status) != 0) {
-      if (errno == ENOENT) continue;  // deleted meanwhile
-      throw disk_error(errno, io_direction::open, "stat", base_ + "/" + path);
+      auto const failure = disk_error(errno, io_direction::open, "stat", base_ + "/" + path);
+      bool const removed = ::lstat((base_ + "/" + path).c_str(), &status) != 0 && errno == ENOENT;
+      if (removed) continue;
+      throw as_cannot_read(failure);
     }
     auto const changed_ns =
         std::int64_t{status.st_ctim.tv_sec} * 1'000'000'000 + status.st_ctim.tv_nsec;

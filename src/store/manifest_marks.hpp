@@ -16,12 +16,13 @@ namespace diskdump {
 
 class manifest_marks {
  public:
-  // `base` is DIR. `log`, which may be null, is told of folders that could not be searched.
+  // `base` is DIR. `log`, which may be null, is told of interrupted dumps that are damaged.
   // Manifests of `without`, relative to DIR, are passed over.
   manifest_marks(std::string base, unsigned threads, log_sink* log,
                  std::set<std::string> without = {});
 
-  // Reads every manifest that was not read before. Throws the first that cannot be read: nobody
+  // Reads every manifest that was not read before. Throws the first that cannot be read, or that
+  // may lie where nobody can look (a folder without permission, a link that leads nowhere): nobody
   // knows what it needs. Besides those of both layouts it finds *.manifest files elsewhere below
   // DIR, on the same file system: a person may have moved one. What interrupted dumps name counts
   // as well; one of those that is damaged counts as far as it can be read. Ends early when the

@@ -17,6 +17,7 @@
 #include "io/io_errc.hpp"
 #include "io/unique_fd.hpp"
 #include "store/manifest.hpp"
+#include "store/store_error.hpp"
 
 namespace diskdump {
 
@@ -46,8 +47,13 @@ struct manifest_reader::state {
     // Not blocking on a FIFO that someone put there.
     file_ = unique_fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!file_) {
-      if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG) throw no_such_manifest("");
-      throw disk_error(errno, io_direction::open, "open", path_);
+      auto const failure = disk_error(errno, io_direction::open, "open", path_);
+      bool const absent = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG;
+      if (!absent) throw failure;
+      // A link is there although what it leads to is not.
+      struct stat link{};
+      if (::lstat(path_.c_str(), &link) == 0) throw as_cannot_read(failure);
+      throw no_such_manifest("");
     }
     struct stat status{};
     if (::fstat(file_.get(), &status) != 0) {

@@ -147,6 +147,8 @@ prune_plan make_prune_plan(std::string const& base,
                            prune_policy const& policy, unsigned threads, work_monitor& monitor) {
   prune_plan plan;
   auto entries = list_manifests(base, [&](std::string const& path, error const& failure) {
+    // What the rules would choose is not known while some of the manifests are not.
+    if (failure.code() == store_errc::cannot_read) throw failure;
     plan.damaged.push_back({path, failure.what()});
   });
   std::erase_if(entries, [&](manifest_entry const& e) { return !wanted(e.name); });

@@ -4,15 +4,29 @@
 
 namespace diskdump {
 
+namespace {
+
+std::string whole_cause(error const& failure) {
+  auto const cause = failure.code().message();
+  return failure.cause().empty() ? cause : cause + ": " + failure.cause();
+}
+
+}  // namespace
+
+error as_cannot_read(error const& failure) {
+  return error(store_errc::cannot_read, severity::permanent)
+      .path(failure.path())
+      .cause("manifests may be there; " + whole_cause(failure))
+      .remedy("mount it, fix its permissions, or remove it if nothing is needed of it");
+}
+
 error as_cannot_write(error const& failure) {
-  auto cause = failure.code().message();
-  if (!failure.cause().empty()) cause += ": " + failure.cause();
   auto const remedy = failure.remedy().empty()
                           ? std::string("free space there or check its permissions and its disk")
                           : failure.remedy();
   return error(store_errc::cannot_write, severity::permanent)
       .path(failure.path())
-      .cause(cause)
+      .cause(whole_cause(failure))
       .remedy(remedy);
 }
 

@@ -14,6 +14,10 @@ namespace diskdump {
 // The same failure as cannot_write: path, cause and remedy stay.
 [[nodiscard]] error as_cannot_write(error const& failure);
 
+// Something of the store's cannot be looked at, so nobody knows what is in it: the same failure as
+// cannot_read, with what can be done about it.
+[[nodiscard]] error as_cannot_read(error const& failure);
+
 // For a failed system call of our own on `path`.
 [[nodiscard]] error cannot_write(int errno_value, std::string_view what, std::string_view path);
 

@@ -1,5 +1,9 @@
 #include "store/gc.hpp"
 
+#include <fcntl.h>
+#include <sys/wait.h>
+
+#include <functional>
 #include <thread>
 
 #include "faulty_file_system.hpp"
@@ -19,6 +23,43 @@ namespace fs = std::filesystem;
 
 bool has_file(std::string const& base, std::uint64_t number) {
   return fs::exists(block_file(base, make_block(number).id));
+}
+
+// The text of the error that `action` throws when somebody runs it whom permissions hold, but who
+// owns what is below `base`; empty where it throws none.
+std::string as_nobody(std::string const& base, std::function<void()> const& action) {
+  constexpr uid_t nobody = 65534;
+  if (::geteuid() == 0) {
+    auto const give = [](fs::path const& path) {
+      REQUIRE(::lchown(path.c_str(), nobody, nobody) == 0);
+    };
+    give(base);
+    for (auto const& entry : fs::recursive_directory_iterator(base)) give(entry.path());
+  }
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  auto const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::string text;
+    try {
+      if (::geteuid() == 0 && (::setgid(nobody) != 0 || ::setuid(nobody) != 0)) ::_exit(1);
+      action();
+    } catch (std::exception const& failure) {
+      text = failure.what();
+    }
+    auto const written = ::write(ends[1], text.data(), text.size());
+    ::_exit(written == static_cast<ssize_t>(text.size()) ? 0 : 1);
+  }
+  ::close(ends[1]);
+  std::string text(4096, '\0');
+  auto const length = ::read(ends[0], text.data(), text.size());
+  ::close(ends[0]);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(status == 0);
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+  return text;
 }
 
 }  // namespace
@@ -238,6 +279,61 @@ TEST_SUITE("gc") {
     write_text(folder / path, text);
     CHECK(thrown_by([&] { (void)collect(folder.path()); }).code() == store_errc::damaged_manifest);
     CHECK(has_file(folder.path(), 0));
+  }
+
+  TEST_CASE("manifests behind a link that leads nowhere stop it before anything is condemned") {
+    struct place {
+      std::string link;
+      std::string target;
+    };
+    for (auto const& [link, target] :
+         {place{"2024", "/nowhere/2024"}, place{"2026/03", "/nowhere/03"},
+          place{"2026/04/23", "/nowhere/23"}, place{"2024", "2024"},
+          place{"2026/04/24/cold.manifest", "/nowhere/cold.manifest"},
+          place{".blockstore/manifests", "/nowhere/manifests"},
+          place{".blockstore/manifests/x", "/nowhere/x"}}) {
+      CAPTURE(link);
+      test_folder const folder;
+      put_blocks(folder.path(), 0, 3);
+      publish_image(folder.path(), "image", {0});
+      fs::create_directories(fs::path(folder / link).parent_path());
+      fs::create_symlink(target, folder / link);
+      for (bool const dry : {true, false}) {
+        auto const failure = thrown_by([&] { (void)collect(folder.path(), {.dry_run = dry}); });
+        CHECK(failure.code() == store_errc::cannot_read);
+        CHECK(failure.path() == folder / link);
+      }
+      CHECK(open_test_store(folder.path())->stats().blocks == 3);
+      CHECK(has_file(folder.path(), 2));
+      fs::remove(folder / link);
+      CHECK(collect(folder.path()).freed.blocks == 2);
+    }
+  }
+
+  TEST_CASE("manifests that it may not read stop it, wherever they lie") {
+    // The path of what is made unreadable, of a manifest at "keep/forever/a.manifest".
+    for (std::string const path : {"keep", "keep/forever", "keep/forever/a.manifest", "2026/04"}) {
+      CAPTURE(path);
+      test_folder const folder;
+      put_blocks(folder.path(), 0, 3);
+      auto const moved = publish_image(folder.path(), "image", {0});
+      publish_image(folder.path(), "other", {1});
+      fs::create_directories(folder / "keep/forever");
+      fs::rename(folder / moved, folder / "keep/forever/a.manifest");
+      // Nobody moves an image to where fsck puts what it finds, and only root can look there.
+      fs::create_directories(folder / "lost+found");
+      fs::permissions(folder / "lost+found", fs::perms::none);
+      auto const collects = [&] {
+        return as_nobody(folder.path(), [&] { (void)collect(folder.path(), {.dry_run = true}); });
+      };
+      CHECK(collects() == "");
+      auto const before = fs::status(folder / path).permissions();
+      fs::permissions(folder / path, fs::perms::none);
+      auto const failure = collects();
+      CHECK(failure.find(folder / path) != std::string::npos);
+      CHECK(failure.find(sentence(store_errc::cannot_read)) != std::string::npos);
+      fs::permissions(folder / path, before);
+    }
   }
 
   TEST_CASE("a file that got its row since it was seen without one is not condemned as a stray") {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <thread>
 
 #include "store/manifest.hpp"
@@ -56,6 +57,40 @@ TEST_SUITE("manifest_list") {
     fs::create_directory_symlink(elsewhere.path(), folder / "2022");
     CHECK(paths_of(folder.path()) ==
           std::vector<std::string>{"2026/04/24/a.manifest", "2022/04/24/b.manifest"});
+  }
+
+  TEST_CASE("a link that leads nowhere is named, and the others are listed") {
+    test_folder const folder;
+    write_manifest(folder / "2026/04/24/a.manifest", "2026-04-24");
+    for (auto const* const link :
+         {"2024", "2026/03", "2026/04/23", "2026/04/24/b.manifest", ".blockstore/manifests/x"}) {
+      fs::create_directories(fs::path(folder / link).parent_path());
+      fs::create_symlink("/nowhere/at/all", folder / link);
+    }
+    fs::create_directory_symlink("2023", folder / "2023");  // a circle
+    write_text(folder / "2025", "a file");
+    fs::create_symlink(folder / "2025", folder / "2022");
+    std::vector<std::string> named;
+    auto const found = list_manifests(folder.path(), [&](std::string const& path, error const& e) {
+      CHECK(e.code() == store_errc::cannot_read);
+      CHECK(e.path() == folder / path);
+      CHECK(e.remedy().find("mount") != std::string::npos);
+      named.push_back(path);
+    });
+    CHECK(found.size() == 1);
+    std::sort(named.begin(), named.end());
+    CHECK(named == std::vector<std::string>{".blockstore/manifests/x", "2023", "2024", "2026/03",
+                                            "2026/04/23", "2026/04/24/b.manifest"});
+    CHECK(find_manifest(folder.path(), "a") == folder / "2026/04/24/a.manifest");
+    CHECK(newest_manifest(folder.path(), "a") == folder / "2026/04/24/a.manifest");
+    CHECK(newest_manifest(folder.path(), "b").has_value());  // whoever opens it is told
+    // The whole old layout may be elsewhere, too.
+    fs::remove_all(folder / ".blockstore/manifests");
+    fs::create_symlink("/nowhere/at/all", folder / ".blockstore/manifests");
+    named.clear();
+    (void)list_manifests(folder.path(),
+                         [&](std::string const& path, error const&) { named.push_back(path); });
+    CHECK(std::ranges::count(named, ".blockstore/manifests") == 1);
   }
 
   TEST_CASE("a damaged one is named and left out, the others are listed") {

@@ -167,6 +167,18 @@ TEST_SUITE("prune") {
     CHECK(plan.lines[0].verdict.keep);
   }
 
+  TEST_CASE("nothing is planned while manifests lie where nobody can look") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 2);
+    auto const old = publish_at(folder.path(), "a", "2026-01-01T00:00:00Z", {0});
+    publish_at(folder.path(), "a", "2026-01-02T00:00:00Z", {1});
+    std::filesystem::create_symlink("/nowhere/2024", folder / "2024");
+    auto const failure = thrown_by([&] { (void)plan_all(folder.path(), {.last = 1}); });
+    CHECK(failure.code() == store_errc::cannot_read);
+    CHECK(failure.path() == folder / "2024");
+    CHECK(std::filesystem::exists(folder / old));
+  }
+
   TEST_CASE("a dump whose folder is pruned away meanwhile makes it again") {
     test_folder const folder;
     auto const base = folder / "disks";
