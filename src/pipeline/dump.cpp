@@ -152,9 +152,7 @@ task<std::string> seal(target_run& run) {
   co_return co_await offload(context.writers, [&run, &context]() -> std::string {
     stage_timer const busy(context.times, stage::seal);
     auto& manifest = *run.ledger.manifest;
-    for (auto const& bad : run.ledger.bad_ranges) {
-      manifest.comment(bad_range_key, format("{} {}", bad.offset_bytes, bad.length_bytes));
-    }
+    run.ledger.tell_bad_ranges();
     context.store.barrier();
     // From here on every block is durable; the manifest may be seen.
     auto path = manifest.publish(run.plan.date.value_or(context.timers.clock().wall_now()));

@@ -5,6 +5,7 @@
 #include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "store/interrupted.hpp"
 #include "wire/wire_errc.hpp"
 
 namespace diskdump {
@@ -88,6 +89,19 @@ void image_ledger::add(bad_range_message const& bad) {
         .cause(format("more than {} bad ranges", limits::bad_ranges_max));
   }
   bad_ranges.push_back(bad);
+}
+
+void image_ledger::rewind_manifest(block_count blocks) {
+  manifest->rewind(blocks);
+  bad_ranges_told_ = 0;
+}
+
+void image_ledger::tell_bad_ranges() {
+  while (bad_ranges_told_ < bad_ranges.size()) {
+    // Counted first: a line stays with the manifest also where writing it out fails.
+    auto const& bad = bad_ranges[bad_ranges_told_++];
+    manifest->comment(bad_range_key, format("{} {}", bad.offset_bytes, bad.length_bytes));
+  }
 }
 
 void image_ledger::check_source(source_message const& found) {

@@ -47,6 +47,12 @@ class image_ledger {
   // image was begun with.
   void check_source(source_message const& found);
 
+  // ---- The manifest, on a writer thread --------------------------------------------------------
+  // Takes it back to its first blocks.
+  void rewind_manifest(block_count blocks);
+  // Adds a line for each bad range, each once however often the end of the manifest is tried.
+  void tell_bad_ranges();
+
   // ---- An interrupted dump that is taken up ----------------------------------------------------
   // `blocks` are in the store and in `manifest`, and were not brought by this process.
   void take_up(source_message source, block_count blocks);
@@ -62,6 +68,7 @@ class image_ledger {
 
   target_progress& progress_;
   std::uint32_t block_bytes_;
+  std::size_t bad_ranges_told_ = 0;            // that stand in the manifest
   block_index next_;                           // the first that has no answer
   std::map<std::uint64_t, block_id> waiting_;  // expected; at most one batch
   // Blocks before this one were answered in an earlier attempt and counted then, except for these.

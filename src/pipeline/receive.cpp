@@ -59,7 +59,7 @@ task<> on_source(target_run& run, source_message const& source) {
   auto const known = block_count{run.plan.start.first_block.value};
   co_await offload(run.context.writers, [&] {
     if (ledger.manifest) {
-      ledger.manifest->rewind(known);
+      ledger.rewind_manifest(known);
       return;
     }
     check_room_for_manifest(run, geometry.blocks());

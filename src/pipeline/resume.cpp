@@ -132,9 +132,7 @@ task<std::uint64_t> keep_interrupted(dump_context& context, target_plan const& p
     manifest.end_lists();
     // From here on a later run finds in the index what this one had stored.
     context.store.barrier();
-    for (auto const& bad : ledger.bad_ranges) {
-      manifest.comment(bad_range_key, format("{} {}", bad.offset_bytes, bad.length_bytes));
-    }
+    ledger.tell_bad_ranges();
     manifest.comment(identity_key, ledger.source->identity);
     manifest.keep_interrupted();
   });

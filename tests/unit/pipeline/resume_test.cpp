@@ -1,6 +1,9 @@
 // Attempts that break off and go on, within one run and in a later one.
 #include "pipeline/resume.hpp"
 
+#include <algorithm>
+#include <fstream>
+
 #include "image_fleet.hpp"
 #include "store/interrupted.hpp"
 
@@ -179,6 +182,36 @@ TEST_SUITE("resume") {
     auto& t = fleet.dump(image);
     bool found = false;
     CHECK_THROWS_AS(fleet.run(take_up(fleet, t, found)), error);
+  }
+
+  TEST_CASE("what could not be read stands once in a dump that failed at its very end") {
+    fleet_of_images fleet;
+    auto const image = random_image(20 * 4096, 2);
+    auto& t = fleet.dump(image);
+    t.plan.date = clock_source::wall(std::chrono::seconds(1776996000));  // 2026-04-24T02:00:00Z
+    t.ledger.add({.offset_bytes = 4096, .length_bytes = 8192});
+    // Its manifest gets no folder.
+    auto const year = fleet.folder.path + "/2026";
+    std::ofstream(year) << "a file";
+    fleet.run();
+    REQUIRE(t.failure);
+    std::filesystem::remove(year);
+    std::uint64_t bytes = 0;
+    fleet.run(keep(fleet, t, bytes));
+    CHECK(bytes == image.size());
+    bool found = false;
+    auto& later = later_dump(fleet, image, found);
+    CHECK(found);
+    CHECK(later.ledger.bad_ranges.size() == 1);
+    CHECK(later.progress.bad_bytes == 8192);
+    fleet.run();
+    REQUIRE_FALSE(later.failure);
+    manifest_reader reader(fleet.folder.path + "/" + later.manifest, *fleet.store);
+    while (reader.next()) {
+    }
+    auto const& extra = reader.header().extra;
+    CHECK(std::ranges::count(extra, bad_range_key, &std::pair<std::string, std::string>::first) ==
+          1);
   }
 
   TEST_CASE("without an interrupted dump there is nothing to take up") {
