@@ -80,7 +80,6 @@ std::shared_ptr<pack_writer::open_pack> pack_writer::write_buffer(lock& held) {
   spare_.clear();
   std::swap(buffer_, spare_);
   buffer_.reserve(limits::pack_write_bytes);
-  pack->dirty = true;
   held.unlock();
   std::optional<error> failure;
   try {
@@ -89,6 +88,8 @@ std::shared_ptr<pack_writer::open_pack> pack_writer::write_buffer(lock& held) {
     failure = as_store_error(std::current_exception());
   }
   held.lock();
+  // Not before: a sync that ran meanwhile covered a part of it at most.
+  pack->dirty = true;
   writing_ = false;
   if (failure) failure_ = failure;
   written_.notify_all();

@@ -178,19 +178,20 @@ class faulty_file_system final : public file_system {
     }
     void sync() override {
       files_.enter(call::sync, *path_);
+      std::uint64_t const written_bytes = written_bytes_;
       real_->sync();
       std::lock_guard const lock(files_.mutex_);
-      files_.unsynced_.erase(*path_);
-      synced_bytes_ = written_bytes_;
+      synced_bytes_ = written_bytes;
+      if (written_bytes == written_bytes_) files_.unsynced_.erase(*path_);
     }
 
    private:
     faulty_file_system& files_;
     std::unique_ptr<append_file> real_;
     std::shared_ptr<std::string> path_;
-    // A test writes and syncs with one thread.
-    std::uint64_t written_bytes_ = 0;
-    std::uint64_t synced_bytes_ = 0;
+    // One thread at a time writes, and one syncs.
+    std::atomic<std::uint64_t> written_bytes_{0};
+    std::atomic<std::uint64_t> synced_bytes_{0};
   };
 
   class file_to_read final : public read_file {

@@ -16,13 +16,6 @@ namespace {
 using call = faulty_file_system::call;
 namespace fs = std::filesystem;
 
-// Whether a thread of this process waits for something.
-bool is_asleep(pid_t thread) {
-  auto const status = read_text("/proc/self/task/" + std::to_string(thread) + "/stat");
-  auto const name_end = status.rfind(')');
-  return name_end != std::string::npos && status.compare(name_end, 4, ") S ") == 0;
-}
-
 store_open_options with(faulty_file_system& files) {
   store_open_options options;
   options.create_block_bytes = 4096;

@@ -1,4 +1,5 @@
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <latch>
 #include <thread>
@@ -105,6 +106,59 @@ TEST_SUITE("pack_store") {
     CHECK(packs[0].size_bytes >= limits::pack_bytes);
     CHECK(packs[0].size_bytes < limits::pack_bytes + block_bytes);
     CHECK(entries_of(folder.path()).size() == blocks.size());
+  }
+
+  // One thread ends the first pack and syncs it. A barrier has written out the second one and waits
+  // for the first. Another thread begins to add to the second one, and ends when that is synced.
+  TEST_CASE("what is added to a pack while it is synced is synced by the next barrier") {
+    test_folder const folder;
+    faulty_file_system files(folder.path());
+    auto const store = open_store(
+        folder.path(),
+        {.create_block_bytes = 4096, .create_format = store_format::pack, .files = &files});
+    std::latch first_may_sync(1), second_may_write(1), writes_second(1);
+    std::atomic<bool> syncs_first{false}, hold_writes{false};
+    std::atomic<unsigned> syncs_of_second{0};
+    using call = faulty_file_system::call;
+    files.before = [&](call what, std::string const& path) {
+      if (what == call::sync && path.ends_with("000001.pack")) {
+        syncs_first = true;
+        first_may_sync.wait();
+      }
+      if (what == call::sync && path.ends_with("000002.pack")) ++syncs_of_second;
+      // The barrier has synced its packs, and goes on with their folder.
+      if (what == call::sync && path.ends_with("packs")) second_may_write.count_down();
+      if (what == call::append && hold_writes.exchange(false)) {
+        writes_second.count_down();
+        second_may_write.wait();
+      }
+    };
+    std::thread ends_first([&] {
+      constexpr std::size_t block_bytes = 8 * limits::MiB;  // half of each compresses
+      for (std::uint64_t i = 0; !syncs_first; ++i) {
+        auto const block = make_block(i, block_bytes);
+        (void)store->put(block.id, block.frame);
+      }
+    });
+    while (!syncs_first) std::this_thread::yield();
+    std::atomic<pid_t> thread_of_barrier{0};
+    std::thread makes_durable([&] {
+      thread_of_barrier = ::gettid();
+      store->barrier();
+    });
+    while (thread_of_barrier == 0 || !is_asleep(thread_of_barrier)) std::this_thread::yield();
+    std::thread adds([&] {
+      auto const block = make_block(1000);
+      (void)store->put(block.id, block.frame);
+      hold_writes = true;
+      CHECK(store->get(block.id) == block.frame);  // writes it out
+    });
+    writes_second.wait();
+    first_may_sync.count_down();
+    for (auto* const thread : {&ends_first, &makes_durable, &adds}) thread->join();
+    CHECK(syncs_of_second == 1);
+    store->barrier();
+    CHECK(syncs_of_second == 2);
   }
 
   TEST_CASE("a block larger than the buffer is stored as well") {

@@ -105,6 +105,13 @@ error thrown_by(Action&& action) {
   std::abort();
 }
 
+// Whether a thread of this process waits for something.
+inline bool is_asleep(pid_t thread) {
+  auto const status = read_text("/proc/self/task/" + std::to_string(thread) + "/stat");
+  auto const name_end = status.rfind(')');
+  return name_end != std::string::npos && status.compare(name_end, 4, ") S ") == 0;
+}
+
 // For the tests that hold for both formats.
 inline constexpr store_format both_formats[] = {store_format::loose, store_format::pack};
 
