@@ -95,7 +95,8 @@ void target_run::end_reading() {
 void target_run::share_changed(std::uint64_t bytes_per_s) {
   auto const own = plan.start.read_limit_bytes_per_s;
   session.limit_read(own == 0 ? bytes_per_s : std::min(own, bytes_per_s));
-  wake_transmit();
+  // Not wake_transmit(): that others come and go is no sign of life of this one.
+  output_ready.wake_all();
 }
 
 task<> target_run::pace() {
