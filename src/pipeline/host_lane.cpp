@@ -105,10 +105,11 @@ task<> host_lane::attempt(fleet_target& target, target_plan plan, image_ledger& 
   auto const& options = fleet_.options;
   progress.state = target_state::connecting;
   auto const used = co_await connect(target);
+  // It is there: what fails from here on is this target's matter alone.
+  progress.state = target_state::starting;
   try {
     co_await commands.before(*used->host);
     plan.nonce = fresh_nonce();
-    progress.state = target_state::starting;
     agent_launch const launch{.agent = options.agent,
                               .sudo = target.sudo,
                               .password = options.sudo,
