@@ -234,15 +234,16 @@ gc_report collect_garbage(std::string const& base, gc_options const& options,
   // A manifest that is there is never passed over by what deletes blocks.
   DISKDUMP_ASSERT(options.dry_run || options.without.empty());
   if (options.dry_run) return collector(base, options, monitor).run();
-  // Opened first: the lock's folder must be a store.
-  collector work(base, options, monitor);
+  // The lock's folder must be a store. The index is opened under the lock only: a reindex, which
+  // holds it as well, may replace the file before.
+  (void)open_parts(base, {.read_only = true, .files = options.files});
   auto const path = base + "/.blockstore/gc.lock";
   for (;;) {
-    if (auto const lock = lock_file::try_for(path)) return work.run();
+    if (auto const lock = lock_file::try_for(path)) return collector(base, options, monitor).run();
     if (!options.wait || monitor.stop) {
       throw error(store_errc::busy, severity::permanent)
           .path(path)
-          .cause("another gc or prune is running")
+          .cause("another gc, prune or reindex is running")
           .remedy("wait for it, or give --wait");
     }
     monitor.enter("waiting for another gc to end");

@@ -8,11 +8,11 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "store/block_check.hpp"
-#include "store/config.hpp"
 #include "store/lease.hpp"
 #include "store/lock_file.hpp"
 #include "store/run_parallel.hpp"
 #include "store/store_error.hpp"
+#include "store/store_parts.hpp"
 
 namespace diskdump {
 
@@ -20,25 +20,40 @@ namespace {
 
 constexpr unsigned moved_copies_max = 1000;
 
-// Gets an index that cannot be used out of the way. A running dump may hold it open, and would
-// write rows into a file that nobody reads.
-std::string move_index_away(std::string const& base) {
-  auto const blockstore = base + "/.blockstore";
-  auto const files = make_posix_file_system(blockstore);
-  auto const config = read_config(*files, store_layout(""), blockstore + "/config.json");
-  auto const path = index_path(blockstore, config ? config->format : store_format::loose);
-  auto const name = path.substr(blockstore.size() + 1);
-  auto const lock = lock_file::wait_for(base + "/.blockstore/open.lock");
-  if (!held_leases(base).empty()) {
-    throw error(store_errc::busy, severity::permanent)
-        .path(path)
-        .cause("it is damaged and has to be made anew, but dumps or restores are running")
-        .remedy("run diskdump reindex again when they have ended");
+// REQUIRES: open.lock is held, so that nobody moves the file meanwhile: who closes a database whose
+// name is another's by now takes the log of that one along.
+bool can_be_used(std::string const& path, store_format format) {
+  std::uint64_t rebuilt = 0;
+  auto const leave_empty = [](std::function<void(stored_block const&)> const&) {};
+  try {
+    return store_index(
+               {.path = path, .format = format, .wait_max = store_open_options().index_wait_max},
+               leave_empty, rebuilt)
+        .is_sound();
+  } catch (error const& failure) {
+    if (failure.code() != store_errc::damaged_index) throw;
+    return false;
   }
+}
+
+lock_file lock_out_gc(std::string const& blockstore) {
+  auto const path = blockstore + "/gc.lock";
+  auto lock = lock_file::try_for(path);
+  if (lock) return std::move(*lock);
+  throw error(store_errc::busy, severity::permanent)
+      .path(path)
+      .cause(
+          "the index is damaged and has to be made anew, but gc, prune or another reindex is "
+          "running")
+      .remedy("run diskdump reindex again when it has ended");
+}
+
+std::string move_away(file_system& files, std::string const& path) {
+  auto const name = path.substr(path.rfind('/') + 1);
   for (unsigned copy = 1; copy <= moved_copies_max; ++copy) {
     auto const damaged = format(".damaged-{}", copy);
     auto const target = path + damaged;
-    if (!writing([&] { return files->rename_noreplace(name, name + damaged); })) continue;
+    if (!writing([&] { return files.rename_noreplace(name, name + damaged); })) continue;
     // They belong to it, and must not be applied to its successor.
     for (auto const* const suffix : {"-wal", "-shm", "-journal"}) {
       (void)::rename((path + suffix).c_str(), (target + suffix).c_str());
@@ -49,6 +64,29 @@ std::string move_index_away(std::string const& base) {
       .path(path)
       .cause(format("there are {} damaged copies of it already", moved_copies_max))
       .remedy("remove the files *.damaged-*");
+}
+
+// Gets an index that cannot be used out of the way, and gc.lock with it. A dump or a gc that holds
+// it open would go on in a file that nobody reads. Empty where the index can be used.
+std::string replace_unusable_index(std::string const& base, std::optional<lock_file>& gc_lock) {
+  auto const store = open_parts(base, {.read_only = true});
+  auto const path = index_path(store.blockstore, store.format);
+  auto const open_lock = store.blockstore + "/open.lock";
+  {
+    auto const lock = lock_file::wait_for(open_lock);
+    if (can_be_used(path, store.format)) return {};
+  }
+  gc_lock.emplace(lock_out_gc(store.blockstore));
+  auto const lock = lock_file::wait_for(open_lock);
+  // Another reindex may have been faster.
+  if (can_be_used(path, store.format)) return {};
+  if (!held_leases(base).empty()) {
+    throw error(store_errc::busy, severity::permanent)
+        .path(path)
+        .cause("it is damaged and has to be made anew, but dumps or restores are running")
+        .remedy("run diskdump reindex again when they have ended");
+  }
+  return move_away(*store.files, path);
 }
 
 // What names and sizes say.
@@ -62,29 +100,20 @@ class reindexer {
  public:
   reindexer(std::string const& base, reindex_options const& options, work_monitor& monitor)
       : options_(options), monitor_(monitor) {
-    try {
-      open(base);
-      if (parts_->index->is_sound()) return;
-    } catch (error const& failure) {
-      if (failure.code() != store_errc::damaged_index) throw;
-    }
-    parts_.reset();
-    report_.moved_aside = move_index_away(base);
-    open(base);
+    report_.moved_aside = replace_unusable_index(base, gc_lock_);
+    parts_.emplace(open_parts(base, {.fill_absent_index = false, .log = options_.log}));
   }
 
   reindex_report run();
 
  private:
-  void open(std::string const& base) {
-    parts_.emplace(open_parts(base, {.fill_absent_index = false, .log = options_.log}));
-  }
   void run_over_all();
   void look_at(upkeep_block const& block, block_condition const& condition);
   void settle();
 
   reindex_options const& options_;
   work_monitor& monitor_;
+  std::optional<lock_file> gc_lock_;  // where the index was made anew, until it is closed
   std::optional<store_parts> parts_;
   reindex_report report_;
 

@@ -1,6 +1,6 @@
 // Rebuilds the index from the block files, beside running dumps: rows without a whole file go,
 // whole files without a row get one once they are durable. A blocks.db that is no database is moved
-// away first. Blocking.
+// away first, which nothing else that collects or makes an index may run beside. Blocking.
 #pragma once
 
 #include <cstdint>

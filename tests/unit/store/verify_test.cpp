@@ -288,6 +288,16 @@ TEST_SUITE("reindex") {
     CHECK(read_text(folder / ".blockstore/blocks.db") == std::string(5000, 'x'));
   }
 
+  TEST_CASE("an index is not moved away under a running gc, nor opened by one before its turn") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    auto const running = lock_file::wait_for(folder / ".blockstore/gc.lock");
+    write_text(folder / ".blockstore/blocks.db", std::string(5000, 'x'));
+    CHECK(thrown_by([&] { (void)reindex(folder.path()); }).code() == store_errc::busy);
+    CHECK(read_text(folder / ".blockstore/blocks.db") == std::string(5000, 'x'));
+    CHECK(thrown_by([&] { (void)collect(folder.path()); }).code() == store_errc::busy);
+  }
+
   TEST_CASE("beside a running dump: its files get rows, and what gc condemned stays condemned") {
     test_folder const folder;
     put_blocks(folder.path(), 0, 2);
