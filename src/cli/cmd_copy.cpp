@@ -26,19 +26,20 @@ std::optional<dump_lease> lease_if_possible(std::string const& base, std::string
 }
 
 // DIR of the other store as it was given; made where it is absent, with blocks of the same size.
-std::unique_ptr<block_store> open_target(copy_arguments const& arguments,
-                                         std::uint32_t block_bytes) {
-  auto store =
-      open_store(arguments.to, {.create_block_bytes = block_bytes,
-                                .create_format = arguments.format.value_or(store_format::loose)});
-  auto const& found = store->properties().format;
+leased_store open_target(copy_arguments const& arguments, std::uint32_t block_bytes,
+                         std::string const& text) {
+  auto opened = open_leased_store(arguments.to,
+                                  {.create_block_bytes = block_bytes,
+                                   .create_format = arguments.format.value_or(store_format::loose)},
+                                  text);
+  auto const& found = opened.store->properties().format;
   if (arguments.format && found != name_of(*arguments.format)) {
     throw error(store_errc::unsupported_store, severity::permanent)
         .path(arguments.to)
         .cause(format("there is a store of format {} already", found))
         .remedy("leave --format out, or choose another folder with --to");
   }
-  return store;
+  return opened;
 }
 
 struct chosen_image {
@@ -155,10 +156,9 @@ exit_code run_verb(global_options const& global, copy_arguments const& arguments
   std::vector<std::string> damaged;
   auto const chosen = choose(global.base, arguments, damaged);
 
-  auto const target = open_target(arguments, source->properties().block_bytes);
-  opened_store const to{arguments.to, *target};
+  auto const target = open_target(arguments, source->properties().block_bytes, text);
+  opened_store const to{arguments.to, *target.store};
   check_same_block_size(from, to);
-  dump_lease const target_lease(arguments.to, text);
 
   runtime process(global);
   reporting report(global, process);

@@ -115,11 +115,12 @@ std::string lease_text(std::vector<fleet_target> const& targets) {
 
 exit_code dump_to(runtime& process, global_options const& global, dump_arguments& arguments,
                   dump_reporter& reporter) {
-  auto const store = open_store(
+  auto const opened = open_leased_store(
       global.base,
       {.level = arguments.level,
-       .create_block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default)});
-  dump_lease const lease(global.base, lease_text(arguments.targets));
+       .create_block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default)},
+      lease_text(arguments.targets));
+  auto const& store = opened.store;
   auto const options = fleet_of(arguments, block_bytes_for(arguments, *store, process.log));
   check_load(arguments, options.block_bytes);
   claims_table claims;

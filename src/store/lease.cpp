@@ -31,6 +31,23 @@ dump_lease::dump_lease(std::string const& base, std::string_view text)
   (void)held_leases(base);
 }
 
+leased_store open_leased_store(std::string const& base, store_open_options const& options,
+                               std::string_view text) {
+  auto const exists = [&base](char const* name) {
+    return ::access((base + name).c_str(), F_OK) == 0;
+  };
+  // What is no store of ours is refused before anything is changed; this opens no index.
+  if (exists("/.blockstore/config.json")) (void)open_store(base, {.read_only = true});
+  if (!exists("/.blockstore")) {
+    // Nobody can take the index of a new store for a damaged one.
+    auto store = open_store(base, options);
+    return {dump_lease(base, text), std::move(store)};
+  }
+  dump_lease lease(base, text);
+  auto store = open_store(base, options);
+  return {std::move(lease), std::move(store)};
+}
+
 std::string lease_purpose(std::string const& base, std::string_view id) {
   auto const path = format(".blockstore/leases/{}{}", id, lease_suffix);
   try {

@@ -4,10 +4,12 @@
 // one at a time per object.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "store/block_store.hpp"
 #include "store/lock_file.hpp"
 
 namespace diskdump {
@@ -25,6 +27,17 @@ class dump_lease {
  private:
   lock_file file_;
 };
+
+struct leased_store {
+  dump_lease lease;  // outlives the store
+  std::unique_ptr<block_store> store;
+};
+
+// open_store() with a lease that is held before the index is opened, so that no reindex moves a
+// damaged one away in between. For writing; throws what both throw.
+[[nodiscard]] leased_store open_leased_store(std::string const& base,
+                                             store_open_options const& options,
+                                             std::string_view text);
 
 // What the lease of this id says it is for; empty where it has ended.
 [[nodiscard]] std::string lease_purpose(std::string const& base, std::string_view id);

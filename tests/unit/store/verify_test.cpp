@@ -298,6 +298,44 @@ TEST_SUITE("reindex") {
     CHECK(thrown_by([&] { (void)collect(folder.path()); }).code() == store_errc::busy);
   }
 
+  // As SQLite's own check sees it, and nobody else.
+  void damage_index(std::string const& base) {
+    std::fstream db(base + "/.blockstore/blocks.db", std::ios::in | std::ios::out);
+    db.seekp(39);  // how many pages are free; there is no list of them
+    db.put(1);
+    REQUIRE(db.good());
+  }
+
+  // When a store has its index open, and before it is handed out.
+  template <class Action>
+  callback_log when_open(std::string const& base, Action action) {
+    fs::create_directory(base + "/.blockstore/tmp/of-a-dead-owner");
+    return {log_level::info, [action](log_level, std::string_view) { action(); }};
+  }
+
+  TEST_CASE("a damaged index is not moved away under a dump that has just opened it") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    damage_index(folder.path());
+    bool refused = false;
+    auto log = when_open(folder.path(), [&] {
+      try {
+        (void)reindex(folder.path());
+      } catch (error const& failure) {
+        refused = failure.code() == store_errc::busy;
+      }
+    });
+    {
+      auto const opened = open_leased_store(folder.path(), {.log = &log}, "running");
+      CHECK(opened.store->put(make_block(1).id, make_block(1).frame));
+      opened.store->barrier();
+    }
+    CHECK(refused);
+    CHECK(open_test_store(folder.path())->stats().blocks == 2);
+    CHECK(reindex(folder.path()).rows_added == 2);
+    check_store(folder.path());
+  }
+
   TEST_CASE("beside a running dump: its files get rows, and what gc condemned stays condemned") {
     test_folder const folder;
     put_blocks(folder.path(), 0, 2);
