@@ -21,6 +21,24 @@ void remove_folder(file_system& files, std::string const& folder) {
   (void)files.remove(folder);
 }
 
+// True where it was the folder of a dead owner. It is judged by its lock file as it is now, not as
+// it was when the listing was made: the lock exists before the folder does.
+bool clean_entry(std::string const& blockstore, file_system& files, store_layout const& layout,
+                 directory_entry const& entry) {
+  auto const inside = layout.in("tmp/" + entry.name);
+  if (entry.kind == entry_kind::directory) {
+    if (scratch_owner_lives(blockstore, entry.name)) return false;
+    remove_folder(files, inside);
+    return true;
+  }
+  if (entry.name.ends_with(lock_suffix)) {
+    (void)lock_file::take_stale(blockstore + "/tmp/" + entry.name);
+  } else {
+    (void)files.remove(inside);
+  }
+  return false;
+}
+
 }  // namespace
 
 scratch_folder::scratch_folder(std::string const& blockstore, file_system& files,
@@ -51,27 +69,19 @@ bool scratch_owner_lives(std::string const& blockstore, std::string const& name)
 
 std::size_t clean_scratch(std::string const& blockstore, file_system& files,
                           store_layout const& layout) {
-  std::size_t removed = 0;
+  std::vector<directory_entry> entries;
   try {
-    // A folder is judged by its lock file as it is now, not as it was when the listing was made:
-    // the lock exists before the folder does.
-    for (auto const& entry : files.list_directory(layout.in("tmp"))) {
-      auto const at = blockstore + "/tmp/" + entry.name;
-      auto const inside = layout.in("tmp/" + entry.name);
-      if (entry.kind != entry_kind::directory) {
-        if (entry.name.ends_with(lock_suffix)) {
-          (void)lock_file::take_stale(at);
-        } else {
-          (void)files.remove(inside);
-        }
-        continue;
-      }
-      if (scratch_owner_lives(blockstore, entry.name)) continue;
-      remove_folder(files, inside);
-      ++removed;
-    }
+    entries = files.list_directory(layout.in("tmp"));
   } catch (std::exception const&) {
-    // Left for the next open.
+    return 0;  // left for the next open
+  }
+  std::size_t removed = 0;
+  for (auto const& entry : entries) {
+    try {
+      removed += clean_entry(blockstore, files, layout, entry) ? 1 : 0;
+    } catch (std::exception const&) {
+      // This one is left for the next open.
+    }
   }
   return removed;
 }

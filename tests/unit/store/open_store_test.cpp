@@ -5,6 +5,7 @@
 
 #include "base/format.hpp"
 #include "faulty_file_system.hpp"
+#include "store/scratch.hpp"
 #include "store/sqlite.hpp"
 #include "store_support.hpp"
 
@@ -271,6 +272,24 @@ TEST_SUITE("open_store") {
     CHECK_FALSE(second->put(block.id, block.frame));
     second->barrier();
     CHECK(holds(*first, block.id));
+  }
+
+  TEST_CASE("one temporary folder that cannot be removed does not keep the others") {
+    test_folder const folder;
+    (void)open_test_store(folder.path());
+    auto const blockstore = folder / ".blockstore";
+    for (auto const* const name : {"a", "b", "c", "d"}) {
+      fs::create_directory(blockstore + "/tmp/" + name);
+    }
+    faulty_file_system files(blockstore);
+    bool failed = false;
+    files.before = [&](faulty_file_system::call which, std::string const& path) {
+      if (which != faulty_file_system::call::remove || std::exchange(failed, true)) return;
+      throw disk_error(EACCES, io_direction::write, "test", path);
+    };
+    CHECK(clean_scratch(blockstore, files, store_layout("")) == 3);
+    files.before = nullptr;
+    CHECK(clean_scratch(blockstore, files, store_layout("")) == 1);
   }
 
   TEST_CASE("four processes make one store at once and put overlapping sets") {
