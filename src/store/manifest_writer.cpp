@@ -130,12 +130,25 @@ struct manifest_writer::state {
 
   void copy(std::string const& from, std::string const& to, std::uint64_t bytes_max) {
     if (!files_.create_exclusive(to, {})) throw cannot_write(EEXIST, "create", to);
-    for (std::uint64_t offset = 0; offset < bytes_max;) {
-      auto const part = std::min<std::uint64_t>(bytes_max - offset, copy_bytes);
-      auto const bytes = files_.read(from, static_cast<std::size_t>(part), offset);
-      if (!bytes || bytes->empty()) break;
-      files_.append(to, *bytes);
-      offset += bytes->size();
+    try {
+      for (std::uint64_t offset = 0; offset < bytes_max;) {
+        auto const part = std::min<std::uint64_t>(bytes_max - offset, copy_bytes);
+        auto const bytes = files_.read(from, static_cast<std::size_t>(part), offset);
+        if (!bytes || bytes->empty()) break;
+        files_.append(to, *bytes);
+        offset += bytes->size();
+      }
+    } catch (...) {
+      // Outside .blockstore nobody else would take it away.
+      remove_if_possible(to);
+      throw;
+    }
+  }
+
+  void remove_if_possible(std::string const& path) noexcept {
+    try {
+      (void)files_.remove(path);
+    } catch (std::exception const&) {
     }
   }
 
@@ -303,18 +316,12 @@ struct manifest_writer::state {
       if (files_.rename_noreplace(target, path_)) return;
     } catch (std::exception const&) {
     }
-    try {
-      (void)files_.remove(target);
-    } catch (std::exception const&) {
-    }
+    remove_if_possible(target);
   }
 
   ~state() {
     if (published_ || !copied_) return;  // what is in the scratch folder goes with it
-    try {
-      (void)files_.remove(path_);
-    } catch (std::exception const&) {
-    }
+    remove_if_possible(path_);
   }
 
   std::string base_;

@@ -317,6 +317,27 @@ TEST_SUITE("manifest") {
     CHECK(kept->next() == make_block(0).id);
   }
 
+  TEST_CASE("a full disk leaves no part of a manifest that comes from another file system") {
+    test_folder const folder;
+    test_folder const elsewhere(std::filesystem::temp_directory_path().string());
+    (void)open_test_store(folder.path());
+    std::filesystem::copy(folder / ".blockstore", elsewhere / "moved",
+                          std::filesystem::copy_options::recursive);
+    std::filesystem::remove_all(folder / ".blockstore");
+    std::filesystem::create_directory_symlink(elsewhere / "moved", folder / ".blockstore");
+    faulty_file_system files(folder.path());
+    {
+      manifest_writer writer(folder.path(), "a", sample_header(4096), &files);
+      writer.add(make_block(0).id);
+      files.before = [](faulty_file_system::call which, std::string const& path) {
+        bool const full = which == faulty_file_system::call::append && path.ends_with(".tmp");
+        if (full) throw disk_error(ENOSPC, io_direction::write, "test", path);
+      };
+      CHECK_THROWS_AS((void)writer.publish(april), error);
+    }
+    CHECK(std::filesystem::is_empty(folder / "2026/04/24"));
+  }
+
   TEST_CASE("a version that was removed does not come back as another image") {
     test_folder const folder;
     (void)open_test_store(folder.path());
