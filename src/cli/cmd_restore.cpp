@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 
 #include "async/scope.hpp"
@@ -16,6 +17,7 @@
 #include "cli/terminal.hpp"
 #include "cli/text.hpp"
 #include "io/disk.hpp"
+#include "io/rename_noreplace.hpp"
 #include "io/unique_fd.hpp"
 #include "pipeline/restore.hpp"
 #include "store/lease.hpp"
@@ -77,10 +79,10 @@ class partial_file {
   [[nodiscard]] std::string const& path() const noexcept { return path_; }
 
   void publish() {
-    auto const flags = replace_ ? 0U : unsigned{RENAME_NOREPLACE};
-    if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, final_path_.c_str(), flags) != 0) {
-      throw errno_error(errno, "giving the image its name").path(final_path_);
-    }
+    int const failed =
+        replace_ ? (::rename(path_.c_str(), final_path_.c_str()) == 0 ? 0 : errno)
+                 : rename_over_placeholder_at(AT_FDCWD, path_.c_str(), final_path_.c_str());
+    if (failed != 0) throw errno_error(failed, "giving the image its name").path(final_path_);
     published_ = true;
     // The name itself must survive a power cut.
     auto folder = std::filesystem::path(final_path_).parent_path();

@@ -12,6 +12,7 @@
 #include "base/limits.hpp"
 #include "io/file_system.hpp"
 #include "io/io_errc.hpp"
+#include "io/rename_noreplace.hpp"
 #include "io/unique_fd.hpp"
 
 namespace diskdump {
@@ -165,17 +166,11 @@ class posix_file_system final : public file_system {
 
   bool rename_noreplace(std::string const& from, std::string const& to) override {
     check(from), check(to);
-    int const at = directory_.get();
-    if (::renameat2(at, from.c_str(), at, to.c_str(), RENAME_NOREPLACE) == 0) return true;
-    if (errno == EEXIST) return false;
-    if (errno != EINVAL && errno != ENOSYS) throw failed(io_direction::write, "rename", to);
-    // NFS and some others lack the flag; a link does not replace either.
-    if (::linkat(at, from.c_str(), at, to.c_str(), 0) != 0) {
-      if (errno == EEXIST) return false;
-      throw failed(io_direction::write, "link", to);
+    int const why = rename_noreplace_at(directory_.get(), from.c_str(), to.c_str());
+    if (why != 0 && why != EEXIST) {
+      throw disk_error(why, io_direction::write, "rename", shown(to));
     }
-    if (::unlinkat(at, from.c_str(), 0) != 0) throw failed(io_direction::write, "unlink", from);
-    return true;
+    return why == 0;
   }
 
   bool remove(std::string const& path) override {

@@ -16,28 +16,34 @@ RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
 # The same three numbers on x86-64 and aarch64.
 SETUP, ENTER, REGISTER = 425, 426, 427
 LD_ABS, JEQ, RET = 0x20, 0x15, 0x06
+CALL_NUMBER = 0  # where a filter finds it
 
 
 def instruction(code, jump_true, jump_false, value):
     return struct.pack("<HBBI", code, jump_true, jump_false, value)
 
 
-def main():
-    number = getattr(errno, sys.argv[1])
-    program = (instruction(LD_ABS, 0, 0, 0) +  # the number of the system call
-               instruction(JEQ, 3, 0, SETUP) +
-               instruction(JEQ, 2, 0, ENTER) +
-               instruction(JEQ, 1, 0, REGISTER) +
-               instruction(RET, 0, 0, RET_ALLOW) +
-               instruction(RET, 0, 0, RET_ERRNO | number))
+def run_filtered(program, command):
+    """Becomes `command`, whose system calls pass the filter of these instructions."""
     libc = ctypes.CDLL(None, use_errno=True)
     code = ctypes.create_string_buffer(program)
     filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 or \
             libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.create_string_buffer(filter_), 0,
                        0) != 0:
-        sys.exit(f"refuse_uring: {os.strerror(ctypes.get_errno())}")
-    os.execvp(sys.argv[2], sys.argv[2:])
+        sys.exit(f"{sys.argv[0]}: {os.strerror(ctypes.get_errno())}")
+    os.execvp(command[0], command)
+
+
+def main():
+    number = getattr(errno, sys.argv[1])
+    program = (instruction(LD_ABS, 0, 0, CALL_NUMBER) +
+               instruction(JEQ, 3, 0, SETUP) +
+               instruction(JEQ, 2, 0, ENTER) +
+               instruction(JEQ, 1, 0, REGISTER) +
+               instruction(RET, 0, 0, RET_ALLOW) +
+               instruction(RET, 0, 0, RET_ERRNO | number))
+    run_filtered(program, sys.argv[2:])
 
 
 if __name__ == "__main__":

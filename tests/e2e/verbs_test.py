@@ -8,7 +8,7 @@ import sqlite3
 
 import images
 import store_check
-from fixture import cases, wait_until
+from fixture import HERE, cases, wait_until
 from verbs import BLOCK, FAILED, GOLDEN, USAGE, Verbs, tree
 
 
@@ -202,6 +202,22 @@ class Reading(Verbs):
         done = self.run_verb("diff", "web-sda", "db-sda", expect=FAILED)
         self.assertIn("65536", done.stderr)
         self.assertIn("131072", done.stderr)
+
+
+class Restore(Verbs):
+    def test_a_file_gets_its_name_on_file_systems_that_lack_what_they_should_have(self):
+        self.take(1, 2, 3)
+        wrapper = os.path.join(HERE, "refuse_rename.py")
+        for lacking in ("flag", "links"):
+            with self.subTest(lacking=lacking):
+                self.diskdump.prefix = ["python3", wrapper, lacking]
+                out = self.path("out-" + lacking)
+                self.run_verb("restore", "web-sda", "-o", out)
+                self.assert_same_content(self.path("image"), out)
+                self.run_verb("restore", "web-sda", "-o", out, expect=FAILED)
+                self.run_verb("restore", "web-sda", "-o", out, "--force")
+                self.assert_same_content(self.path("image"), out)
+        self.assertEqual([n for n in os.listdir(self.folder) if n.endswith(".partial")], [])
 
 
 class Golden(Verbs):
