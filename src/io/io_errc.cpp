@@ -35,6 +35,8 @@ std::string_view sentence(io_errc e) noexcept {
       return "beyond the end of the device";
     case io_errc::ring_failed:
       return "io_uring could not be set up";
+    case io_errc::medium_failed:
+      return "cannot read";
   }
   return "unknown input/output error";
 }
@@ -78,6 +80,16 @@ meaning meaning_of(int errno_value, io_direction direction) {
     case ENFILE:
     case ENOMEM:
       return {failed, severity::transient, ""};
+    case EIO:
+    // What block devices say of a bad sector, of a target's error and of a protection checksum.
+    case ENODATA:
+    case EREMOTEIO:
+    case EILSEQ:
+    // EFSBADCRC and EFSCORRUPTED of file systems.
+    case EBADMSG:
+    case EUCLEAN:
+      if (direction == io_direction::write) return {failed, severity::permanent, ""};
+      return {io_errc::medium_failed, severity::permanent, ""};
     default:
       return {failed, severity::permanent, ""};
   }
@@ -92,6 +104,10 @@ error disk_error(int errno_value, io_direction direction, std::string_view what,
   failure.path(path).cause(format("{}: {}", what, std::generic_category().message(errno_value)));
   if (m.remedy[0] != '\0') failure.remedy(m.remedy);
   return failure;
+}
+
+bool is_medium_error(error const& failure) noexcept {
+  return failure.code() == io_errc::medium_failed;
 }
 
 }  // namespace diskdump

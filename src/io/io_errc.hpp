@@ -19,6 +19,7 @@ enum class io_errc {
   read_only,         // the file system or the device does not take writes
   out_of_range,      // beyond the end of a device
   ring_failed,       // io_uring could not be set up
+  medium_failed,     // what is to be read is lost: bad sectors, a file system's checksum
 };
 [[nodiscard]] std::string_view sentence(io_errc e) noexcept;
 [[nodiscard]] inline char const* module_name(io_errc) noexcept { return "io"; }
@@ -29,5 +30,9 @@ enum class io_direction : std::uint8_t { open, read, write };
 // and `what` ("open", "pread") as its cause, and a remedy where there is one.
 [[nodiscard]] error disk_error(int errno_value, io_direction direction, std::string_view what,
                                std::string_view path);
+
+// Whether `failure` says that bytes on the disk are lost, and nothing else: not that descriptors,
+// memory or a server on the network were short of something, which says nothing about the bytes.
+[[nodiscard]] bool is_medium_error(error const& failure) noexcept;
 
 }  // namespace diskdump

@@ -52,7 +52,7 @@ block_condition examine_block(file_system& files, store_layout const& layout, bl
     if (failure.code() == io_errc::is_directory || failure.code() == io_errc::unsupported_type) {
       return {kind::damaged, failure.what(), 0, 0};
     }
-    if (failure.code() == io_errc::read_failed) return {kind::unreadable, failure.cause(), 0, 0};
+    if (is_medium_error(failure)) return {kind::unreadable, failure.cause(), 0, 0};
     throw;
   }
 }

@@ -246,7 +246,7 @@ block_condition pack_shelf::examine_at(pack_window& pack, stored_block const& bl
     if (failure.code() == io_errc::is_directory || failure.code() == io_errc::unsupported_type) {
       return {kind::damaged, failure.what(), 0, 0};
     }
-    if (failure.code() == io_errc::read_failed) return {kind::unreadable, failure.cause(), 0, 0};
+    if (is_medium_error(failure)) return {kind::unreadable, failure.cause(), 0, 0};
     throw;
   }
   auto const stored_bytes =
@@ -322,11 +322,16 @@ block_condition pack_shelf::examine(block_id const& id) {
 }
 
 std::optional<std::string> pack_shelf::quarantine(stored_block const& block) {
-  auto const bytes =
-      files_.read(pack_path(layout_, block.place.pack),
-                  limits::pack_entry_header_bytes +
-                      std::min<std::uint64_t>(block.stored_bytes, limits::stored_block_bytes_max),
-                  block.place.offset);
+  std::optional<byte_vector> bytes;
+  try {
+    bytes =
+        files_.read(pack_path(layout_, block.place.pack),
+                    limits::pack_entry_header_bytes +
+                        std::min<std::uint64_t>(block.stored_bytes, limits::stored_block_bytes_max),
+                    block.place.offset);
+  } catch (error const& failure) {
+    if (!is_medium_error(failure)) throw;
+  }
   if (!bytes || bytes->empty()) return std::nullopt;
   files_.make_directories(layout_.in("quarantine"));
   for (unsigned copy = 1; copy <= limits::quarantine_copies_max; ++copy) {

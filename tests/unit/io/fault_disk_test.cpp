@@ -56,7 +56,7 @@ TEST_SUITE("fault_disk") {
     CHECK(f.read(0, 8192).size() == 8192);
     CHECK(f.read(8704, 512).size() == 512);
     auto const e = failure_of([&] { (void)f.read(4096, 8192); });
-    CHECK(e.code() == io_errc::read_failed);
+    CHECK(e.code() == io_errc::medium_failed);
     CHECK(e.offset() == 8192);
     CHECK(failure_of([&] { (void)f.read(8300, 10); }).offset() == 8300);
     f.subject.heal();

@@ -1,10 +1,13 @@
 // gc, verify and reindex on packs: what differs from block files. What is the same is in
 // gc_test.cpp and verify_test.cpp.
 #include <atomic>
+#include <cerrno>
+#include <set>
 #include <thread>
 
 #include "faulty_file_system.hpp"
 #include "pack_support.hpp"
+#include "store/block_shelf.hpp"
 #include "store/gc.hpp"
 #include "store/lease.hpp"
 #include "store/reindex.hpp"
@@ -282,6 +285,52 @@ TEST_SUITE("pack_verify") {
     put_blocks(folder.path(), 0, 10);
     CHECK(verify(folder.path()).all_well());
     check_store(folder.path());
+  }
+
+  TEST_CASE("a bad sector is damage, a shortage of descriptors or memory is none") {
+    for (auto const format : both_formats) {
+      CAPTURE(static_cast<int>(format));
+      test_folder const folder;
+      make_store(folder.path(), format);
+      put_blocks(folder.path(), 0, 1);
+      auto const id = make_block(0).id;
+      bool const is_pack = format == store_format::pack;
+      auto const row = is_pack ? row_of(folder.path(), id) : std::nullopt;
+      auto const blockstore = folder / ".blockstore";
+      faulty_file_system files(blockstore);
+      store_layout const layout("");
+      auto const shelf = is_pack ? make_pack_shelf(files, layout, blockstore, durability::barrier)
+                                 : make_loose_shelf(files, layout);
+      auto const examined = [&] {
+        upkeep_block block{.id = id, .has_file = true};
+        if (row) {
+          block.stored_bytes = row->stored_bytes;
+          block.place = row->place;
+        }
+        auto found = block_condition::kind::absent;
+        shelf->examine(std::span(&block, 1),
+                       [&](auto const&, auto const& condition) { found = condition.what; });
+        return found;
+      };
+      CHECK(examined() == block_condition::kind::good);
+      int failure = 0;
+      files.before = [&](faulty_file_system::call what, std::string const& path) {
+        if (what != faulty_file_system::call::read) return;
+        throw disk_error(failure, io_direction::read, "test", path);
+      };
+      for (int const loss : {EIO, ENODATA, EILSEQ, EREMOTEIO, EBADMSG, EUCLEAN}) {
+        CAPTURE(loss);
+        failure = loss;
+        CHECK(examined() == block_condition::kind::unreadable);
+        // There is nothing that could be put aside.
+        if (row) CHECK_FALSE(shelf->quarantine(*row));
+      }
+      for (int const other : {EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT, EINVAL}) {
+        CAPTURE(other);
+        failure = other;
+        CHECK_THROWS_AS(examined(), error);
+      }
+    }
   }
 
   TEST_CASE("without repair nothing is changed") {
