@@ -46,10 +46,17 @@ manifest_place place_of(std::string const& path) {
 }
 
 clock_source::wall moment_of(manifest_place const& place, manifest_header const& header) {
-  auto seconds = iso_seconds(place.day);
-  if (!seconds) seconds = iso_seconds(header.date);
-  if (!seconds) return std::chrono::system_clock::now();
-  return clock_source::wall(std::chrono::seconds(*seconds));
+  using std::chrono::seconds;
+  using wall = clock_source::wall;
+  // The clock counts in nanoseconds: before 1677 and after 2262 is nothing that
+  // it could say.
+  constexpr auto first = std::chrono::ceil<seconds>(wall::min().time_since_epoch());
+  constexpr auto last = std::chrono::floor<seconds>(wall::max().time_since_epoch());
+  for (auto const& date : {place.day, header.date}) {
+    auto const found = iso_seconds(date);
+    if (found && seconds(*found) >= first && seconds(*found) <= last) return wall(seconds(*found));
+  }
+  return std::chrono::system_clock::now();
 }
 
 bool same_header(manifest_header const& a, manifest_header const& b) {

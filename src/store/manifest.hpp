@@ -60,9 +60,11 @@ class manifest_writer {
   // The next block. Throws cannot_write. With the last one, the last list is in the store.
   // REQUIRES: no more than the geometry has.
   void add(block_id const& id);
-  // A `# key: value` line after the header, or between or after the blocks. Line ends and other
-  // control characters in the value are written as \xNN.
-  // REQUIRES: a key without colon, at most limits::manifest_comment_lines_max lines in all.
+  // A `# key: value` line after the header, or between or after the blocks.
+  // Line ends and other control characters in the value are written as \xNN.
+  // REQUIRES: a key of 1 to 255 bytes without colon. Throws cannot_write;
+  // damaged_manifest for more than limits::manifest_comment_lines_max lines in
+  // all.
   void comment(std::string_view key, std::string_view value);
 
   // Makes the file durable and gives it its name below DIR/YYYY/MM/DD: NAME.manifest,

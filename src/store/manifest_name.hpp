@@ -2,6 +2,7 @@
 // Internal to src/store; pure functions. FORMAT.md has the grammar.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +11,10 @@
 namespace diskdump {
 
 inline constexpr std::string_view manifest_suffix = ".manifest";
+
+// Of a `# key: value` line. One without a key, or with a longer one, tells
+// nothing to any reader.
+inline constexpr std::size_t manifest_key_bytes_max = 255;
 
 struct manifest_version {
   std::string name;

@@ -17,6 +17,7 @@
 #include "io/io_errc.hpp"
 #include "io/unique_fd.hpp"
 #include "store/manifest.hpp"
+#include "store/manifest_name.hpp"
 #include "store/store_error.hpp"
 
 namespace diskdump {
@@ -143,6 +144,7 @@ struct manifest_reader::state {
     auto const colon = text.find(':');
     if (colon == std::string_view::npos) return;
     auto const key = text.substr(0, colon);
+    if (key.empty() || key.size() > manifest_key_bytes_max) return;
     auto value = text.substr(colon + 1);
     if (value.starts_with(' ')) value.remove_prefix(1);
     if (key == "block_size") {

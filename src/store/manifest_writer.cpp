@@ -73,7 +73,10 @@ struct manifest_writer::state {
     line("block_size", std::to_string(header.geometry.block_bytes));
     line("total_blocks", std::to_string(blocks_total_.value));
     line("total_size", std::to_string(header.geometry.image_bytes));
-    if (lists_ != nullptr) buffer_ += lists_explained;
+    if (lists_ != nullptr) {
+      count_comment();
+      buffer_ += lists_explained;
+    }
     for (auto const& [key, value] : header.extra) line(key, value);
     writing([&] { (void)files_.create_exclusive(path_, as_bytes(buffer_)); });
     written_bytes_ = header_bytes_ = buffer_.size();
@@ -81,10 +84,21 @@ struct manifest_writer::state {
     buffer_.clear();
   }
 
+  // No reader takes more. A copy may have to write lines that the manifest it
+  // reads lacks.
+  void count_comment() {
+    if (++comments_ <= limits::manifest_comment_lines_max) return;
+    throw error(store_errc::damaged_manifest, severity::corruption)
+        .path(base_ + "/" + name_)
+        .cause(
+            format("it would have more than {} comment lines", limits::manifest_comment_lines_max))
+        .remedy("remove comments from the manifest that is copied");
+  }
+
   void line(std::string_view key, std::string_view value) {
-    DISKDUMP_ASSERT(!key.empty() && key.size() < 256 && key.find(':') == std::string_view::npos);
-    ++comments_;
-    DISKDUMP_ASSERT(comments_ <= limits::manifest_comment_lines_max);
+    DISKDUMP_ASSERT(!key.empty() && key.size() <= manifest_key_bytes_max &&
+                    key.find(':') == std::string_view::npos);
+    count_comment();
     buffer_ += format("# {}: {}\n", key, one_line(value));
   }
 

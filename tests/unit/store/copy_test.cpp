@@ -155,6 +155,52 @@ TEST_SUITE("copy") {
     CHECK(stores.copy(old).path == "2026/04/24/server01.sda.manifest");
   }
 
+  TEST_CASE("comments that no diskdump writes are left out, and too many fail their image") {
+    for (auto const to : both_formats) {
+      CAPTURE(static_cast<int>(to));
+      two_stores stores(store_format::loose, to);
+      auto const path = publish_image(stores.one.path(), "a", {0, 1});
+      auto const text = read_text(stores.one / path);
+      auto const long_key = std::string(limits::manifest_line_bytes_max - 10, 'k');
+      write_text(stores.one / path,
+                 text + "# : no key\n#:\n# " + long_key + ": v\n# note: stays\n");
+      auto const done = stores.copy(path);
+      REQUIRE(done.outcome == image_copy::kind::copied);
+      manifest_reader reader(stores.other / done.path, *stores.to);
+      while (reader.next()) {
+      }
+      REQUIRE(reader.header().extra.size() == 1);
+      CHECK(reader.header().extra.front().first == "note");
+      CHECK(stores.copy(path).outcome == image_copy::kind::present);
+
+      // As many as may be, and without the two that are always written.
+      auto const second = publish_image(stores.one.path(), "b", {0, 1});
+      auto many_lines = read_text(stores.one / second);
+      for (std::string_view const key : {"# source: ", "# date: "}) {
+        auto const at = many_lines.find(key);
+        many_lines.erase(at, many_lines.find('\n', at) + 1 - at);
+      }
+      for (std::size_t i = 3; i < limits::manifest_comment_lines_max; ++i) many_lines += "# n: v\n";
+      write_text(stores.one / second, many_lines);
+      auto const failed = stores.copy(second);
+      CHECK(failed.outcome == image_copy::kind::failed);
+      CHECK(failed.why.find("comment") != std::string::npos);
+    }
+  }
+
+  TEST_CASE("a date that the clock cannot hold is passed over") {
+    two_stores stores(store_format::loose, store_format::pack);
+    auto const path = publish_image(stores.one.path(), "a", {0, 1});
+    for (std::string const day : {"9999/12/31", "0001/01/01"}) {
+      CAPTURE(day);
+      fs::create_directories(stores.one / day);
+      fs::copy_file(stores.one / path, stores.one / (day + "/a.manifest"));
+      fs::remove_all(stores.other / "2026");
+      stores.to = open_test_store(stores.other.path());
+      CHECK(stores.copy(day + "/a.manifest").path == path);
+    }
+  }
+
   TEST_CASE("a block that is damaged or missing fails its image, with its place, and is not put") {
     for (auto const from : both_formats) {
       for (bool const missing : {false, true}) {
