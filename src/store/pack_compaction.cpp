@@ -7,6 +7,7 @@
 
 #include "base/limits.hpp"
 #include "codec/checksum.hpp"
+#include "io/io_errc.hpp"
 #include "store/pack_format.hpp"
 #include "store/pack_window.hpp"
 #include "store/pack_writer.hpp"
@@ -50,10 +51,18 @@ class compaction {
 // Looked at before the index is asked what is in use: whoever is dead by then writes no rows.
 compaction::pack_sizes compaction::finished_packs() {
   pack_sizes finished;
+  auto const header_of = [&](std::uint32_t number) -> std::optional<byte_vector> {
+    try {
+      return store_.files.read(pack_path(store_.layout, number), limits::pack_header_bytes);
+    } catch (error const& failure) {
+      // Nobody knows whether its writer lives.
+      if (!is_medium_error(failure)) throw;
+      return std::nullopt;
+    }
+  };
   std::map<std::string, bool> alive;
   for (auto const& pack : list_packs(store_.files, store_.layout)) {
-    auto const bytes =
-        store_.files.read(pack_path(store_.layout, pack.number), limits::pack_header_bytes);
+    auto const bytes = header_of(pack.number);
     if (!bytes) continue;
     // A pack gets its name with its header in it: without one, its writer died in a power cut.
     if (auto const header = decode_pack_header(*bytes)) {
@@ -105,7 +114,8 @@ void compaction::copy(std::set<std::uint32_t> const& packs) {
   settle();
 }
 
-// False where something in it is damaged; then nothing of it is moved.
+// False where something in it is damaged or cannot be read; then nothing of it
+// is moved.
 bool compaction::copy_one(std::uint32_t number, std::span<store_index::known_block const> blocks) {
   auto const entry_of = [](byte_view bytes, stored_block const& block) {
     auto const entry = decode_pack_entry(bytes);
@@ -116,8 +126,13 @@ bool compaction::copy_one(std::uint32_t number, std::span<store_index::known_blo
   pack_window pack(store_.files, pack_path(store_.layout, number));
   auto const view = [&](stored_block const& block) {
     if (block.stored_bytes > limits::stored_block_bytes_max) return byte_view();
-    return pack.view(block.place.offset, limits::pack_entry_header_bytes + block.stored_bytes,
-                     limits::pack_read_bytes);
+    try {
+      return pack.view(block.place.offset, limits::pack_entry_header_bytes + block.stored_bytes,
+                       limits::pack_read_bytes);
+    } catch (error const& failure) {
+      if (!is_medium_error(failure)) throw;
+      return byte_view();
+    }
   };
   for (auto const& known : blocks) {
     if (!entry_of(view(known.block), known.block)) return false;

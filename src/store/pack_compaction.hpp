@@ -20,8 +20,9 @@ struct pack_surroundings {
   store_index& index;
 };
 
-// A pack whose writer is alive is left alone; so is one in which a block is damaged: verify tells
-// of it. Ends early, between packs, when told to stop.
+// A pack whose writer is alive is left alone; so is one in which a block is
+// damaged or cannot be read: verify tells of it. Ends early, between packs,
+// when told to stop.
 [[nodiscard]] reclaimed_space compact_packs(pack_surroundings const& store, work_monitor& monitor);
 
 }  // namespace diskdump

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/bytes.hpp"
@@ -15,8 +16,9 @@ class pack_window {
   // `files` outlives this object.
   pack_window(file_system& files, std::string path) : files_(files), path_(std::move(path)) {}
 
-  // The bytes from `offset_bytes` on, fewer than `bytes` only at the end of the file, none where
-  // there is no file. `ahead_bytes` may be read at once, if they are not there yet. Valid until the
+  // The bytes from `offset_bytes` on, fewer than `bytes` only at the end of the
+  // file, none where there is no file. `ahead_bytes` may be read at once, if
+  // they are not there yet and no bad sector is among them. Valid until the
   // next call. Throws what reading throws.
   [[nodiscard]] byte_view view(std::uint64_t offset_bytes, std::size_t bytes,
                                std::size_t ahead_bytes);
@@ -24,8 +26,12 @@ class pack_window {
   [[nodiscard]] bool exists();
 
  private:
+  [[nodiscard]] std::optional<byte_vector> read(std::uint64_t offset_bytes, std::size_t bytes,
+                                                std::size_t ahead_bytes);
+
   file_system& files_;
   std::string path_;
+  std::uint64_t not_ahead_until_ = 0;  // a bad sector lies before it
   std::uint64_t begin_ = 0;
   byte_vector bytes_;
 };

@@ -25,6 +25,12 @@ class faulty_file_system final : public file_system {
   // Called before each call; what it throws is the call's failure.
   std::function<void(call, std::string const& path)> before;
 
+  // Reads of files so named that touch this byte fail like those of a bad sector.
+  void spoil(std::string path_end, std::uint64_t offset_bytes) {
+    bad_path_end_ = std::move(path_end);
+    bad_offset_bytes_ = offset_bytes;
+  }
+
   // The n-th changing call from now on fails (n counts from 1); with `dead` all after it too.
   void fail_at(std::uint64_t n, bool dead) {
     calls_ = 0;
@@ -96,6 +102,7 @@ class faulty_file_system final : public file_system {
   std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
                                   std::uint64_t offset_bytes) override {
     enter(call::read, path);
+    check_sectors(path, bytes_max, offset_bytes);
     return real_->read(path, bytes_max, offset_bytes);
   }
   bool rename_noreplace(std::string const& from, std::string const& to) override {
@@ -201,6 +208,7 @@ class faulty_file_system final : public file_system {
     std::uint64_t size_bytes() const noexcept override { return real_->size_bytes(); }
     std::size_t read(byte_span into, std::uint64_t offset_bytes) override {
       files_.enter(call::read, path_);
+      files_.check_sectors(path_, into.size(), offset_bytes);
       return real_->read(into, offset_bytes);
     }
 
@@ -218,6 +226,11 @@ class faulty_file_system final : public file_system {
       throw disk_error(EIO, io_direction::write, "test", root_ + "/" + path);
     }
   }
+  void check_sectors(std::string const& path, std::uint64_t bytes, std::uint64_t offset) const {
+    if (bad_path_end_.empty() || !path.ends_with(bad_path_end_)) return;
+    if (bad_offset_bytes_ < offset || bad_offset_bytes_ - offset >= bytes) return;
+    throw disk_error(EIO, io_direction::read, "test", root_ + "/" + path);
+  }
   void note(std::string const& path) {
     std::lock_guard const lock(mutex_);
     unsynced_.try_emplace(path, 0);
@@ -226,6 +239,8 @@ class faulty_file_system final : public file_system {
 
   std::string root_;
   std::unique_ptr<file_system> real_;
+  std::string bad_path_end_;
+  std::uint64_t bad_offset_bytes_ = 0;
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<std::uint64_t> fail_at_{std::numeric_limits<std::uint64_t>::max()};
   std::atomic<bool> dead_{false};

@@ -186,6 +186,41 @@ TEST_SUITE("pack_gc") {
     CHECK(report.ranges_total == 1);
   }
 
+  TEST_CASE("a bad sector in what gc freed of a pack does not keep it from being copied") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 100);
+    publish_image(folder.path(), "image", {1, 90}, nullptr);
+    auto const row = row_of(folder.path(), make_block(50).id);
+    REQUIRE(row.has_value());
+    faulty_file_system files(folder.path());
+    files.spoil("000001.pack", row->place.offset + 100);
+    CHECK(collect(folder.path(), {.files = &files}).reclaimed.packs_rewritten == 1);
+    CHECK(packs_of(folder.path()).size() == 1);
+    check_store(folder.path());
+  }
+
+  TEST_CASE("a pack with a bad sector in a block or its header stays, and the others are copied") {
+    for (bool const in_header : {false, true}) {
+      CAPTURE(in_header);
+      test_folder const folder;
+      (void)open_pack_store(folder.path());
+      put_blocks(folder.path(), 0, 100);
+      put_blocks(folder.path(), 100, 100);
+      publish_image(folder.path(), "image", {1, 2, 101}, nullptr);
+      auto const row = row_of(folder.path(), make_block(2).id);
+      REQUIRE(row.has_value());
+      faulty_file_system files(folder.path());
+      files.spoil("000001.pack", in_header ? 0 : row->place.offset + 100);
+      for (int run = 0; run < 2; ++run) {
+        auto const report = collect(folder.path(), {.files = &files});
+        CHECK(report.reclaimed.packs_rewritten == (run == 0 ? 1 : 0));
+        CHECK(packs_of(folder.path()).size() == 2);
+      }
+      check_store(folder.path());
+    }
+  }
+
   TEST_CASE("a block that moves between the look into the index and the read is found") {
     test_folder const folder;
     (void)open_pack_store(folder.path());
