@@ -139,8 +139,10 @@ class store_index {
   // In ascending order of pack; packs without any are not listed.
   [[nodiscard]] std::vector<pack_use> packs_in_use();
   // Rows and condemned blocks of the packs from `first` up to `last`, `last` included, in the
-  // order of their places.
-  [[nodiscard]] std::vector<known_block> known_in_packs(std::uint32_t first, std::uint32_t last);
+  // order of their places; only of those that are `wanted`, if that is given.
+  [[nodiscard]] std::vector<known_block> known_in_packs(
+      std::uint32_t first, std::uint32_t last,
+      std::function<bool(std::uint32_t pack)> const& wanted = {});
   // In one transaction: rows and condemned blocks that still are where `from` says get their new
   // place. REQUIRES: what is there is whole and durable.
   struct moved_block {

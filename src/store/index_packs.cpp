@@ -43,8 +43,9 @@ void store_index::with_packs_in_use(
   action(packs_in_use(*writer_, true));
 }
 
-std::vector<store_index::known_block> store_index::known_in_packs(std::uint32_t first,
-                                                                  std::uint32_t last) {
+std::vector<store_index::known_block> store_index::known_in_packs(
+    std::uint32_t first, std::uint32_t last,
+    std::function<bool(std::uint32_t pack)> const& wanted) {
   std::vector<known_block> found;
   if (options_.read_only && !path_exists(options_.path)) return found;
   reader_lease const reader(*this);
@@ -55,7 +56,8 @@ std::vector<store_index::known_block> store_index::known_in_packs(std::uint32_t 
     select.bind(1, std::int64_t{first});
     select.bind(2, std::int64_t{last});
     while (select.step()) {
-      if (auto const row = sql_.row(select)) found.push_back({*row, condemned});
+      auto const row = sql_.row(select);
+      if (row && (!wanted || wanted(row->place.pack))) found.push_back({*row, condemned});
     }
   };
   take("blocks", false);

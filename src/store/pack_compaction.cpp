@@ -97,15 +97,14 @@ void compaction::copy(std::set<std::uint32_t> const& packs) {
     // So many at once as there are rows to look at: each look reads the whole index.
     auto last = first;
     for (std::size_t n = 0; last != packs.end() && n < limits::pack_copies_per_step; ++n) ++last;
-    auto const known = store_.index.known_in_packs(*first, *std::prev(last));
+    auto const known = store_.index.known_in_packs(
+        *first, *std::prev(last), [&](std::uint32_t pack) { return packs.contains(pack); });
     for (auto at = known.begin(); at != known.end() && !monitor_.stop;) {
       auto const pack = at->block.place.pack;
       auto const end = std::find_if(
           at, known.end(), [pack](auto const& row) { return row.block.place.pack != pack; });
-      if (packs.contains(pack)) {
-        if (copy_one(pack, std::span(at, end))) copied_.insert(pack);
-        ++monitor_.done;
-      }
+      if (copy_one(pack, std::span(at, end))) copied_.insert(pack);
+      ++monitor_.done;
       at = end;
       if (moved_bytes_ >= limits::pack_bytes) settle();
     }
