@@ -7,6 +7,7 @@
 
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "io/io_errc.hpp"
 #include "store/block_check.hpp"
 #include "store/lease.hpp"
 #include "store/lock_file.hpp"
@@ -156,7 +157,13 @@ void reindexer::settle() {
   auto const exists = [this](stored_block const& block) { return parts_->shelf->exists(block); };
   auto const row_is_true = [this](block_id const& id) {
     auto const row = parts_->index->rows_of(std::span(&id, 1), false).front();
-    return row && parts_->shelf->exists(*row);
+    try {
+      return row && parts_->shelf->exists(*row);
+    } catch (error const& failure) {
+      // Not found where it should be, and a bad sector says why.
+      if (!is_medium_error(failure)) throw;
+      return false;
+    }
   };
   if (!whole_.empty()) {
     writing([&] { parts_->files->sync(sync_scope::file_system, ""); });

@@ -486,6 +486,37 @@ TEST_SUITE("pack_reindex") {
     }
   }
 
+  TEST_CASE("what lies around a bad sector is found when the index is built") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 20);
+    std::vector<stored_block> rows;
+    for (auto const number : numbers(0, 20)) {
+      auto const row = row_of(folder.path(), make_block(number).id);
+      REQUIRE(row.has_value());
+      rows.push_back(*row);
+    }
+    auto const size_bytes = packs_of(folder.path()).front().size_bytes;
+    auto const blockstore = folder / ".blockstore";
+    faulty_file_system files(blockstore);
+    auto const shelf = make_pack_shelf(files, store_layout(""), blockstore, durability::barrier);
+    constexpr std::uint64_t sector_bytes = 4096;
+    for (std::uint64_t bad = 1000; bad < size_bytes; bad += 1777) {
+      CAPTURE(bad);
+      files.spoil("000001.pack", bad);
+      std::set<block_id> found;
+      shelf->walk([&](stored_block const& block) { found.insert(block.id); });
+      auto const sector = bad / sector_bytes * sector_bytes;
+      for (auto const& row : rows) {
+        auto const end = row.place.offset + limits::pack_entry_header_bytes + row.stored_bytes;
+        bool const is_hit = row.place.offset <= bad && bad < end;
+        bool const is_beside = row.place.offset < sector + sector_bytes && sector < end;
+        if (is_hit) CHECK_FALSE(found.contains(row.id));
+        if (!is_beside) CHECK(found.contains(row.id));
+      }
+    }
+  }
+
   TEST_CASE("a row whose copy is damaged finds the other copy") {
     test_folder const folder;
     auto const one = open_pack_store(folder.path());
