@@ -50,8 +50,8 @@ struct ssh_options {
   bool accept_new_host_keys = false;
 };
 
-// Asks a person on the controlling terminal, never on stdin. Blocking; made on a blocking thread,
-// one at a time.
+// Asks a person on the controlling terminal, never on stdin. Blocking; made on the blocking
+// threads, several at a time: an implementation asks one question after the other.
 class secret_prompt {
  public:
   virtual ~secret_prompt() = default;
@@ -59,7 +59,7 @@ class secret_prompt {
   [[nodiscard]] virtual std::optional<std::string> ask(std::string_view question) = 0;
 };
 
-// Opens /dev/tty, echo off, restores it whatever happens.
+// Opens /dev/tty, echo off, restores it whatever happens. One question at a time in the process.
 class terminal_prompt final : public secret_prompt {
  public:
   [[nodiscard]] std::optional<std::string> ask(std::string_view question) override;

@@ -12,7 +12,7 @@ namespace diskdump {
 
 namespace {
 
-// Echo off while it lives. One at a time is in force: a person answers one question at a time.
+// Echo off while it lives. One at a time is in force: whoever makes one holds `asking`.
 class silence {
  public:
   explicit silence(int fd) : fd_(fd) {
@@ -42,6 +42,11 @@ class silence {
   termios before_{};
 };
 
+// Held from a question to its answer: several hosts ask at the same time, and two that read the
+// terminal together would share out the letters. Not the mutex of the echo, which a process that
+// ends takes while a person is still being waited for.
+std::mutex asking;
+
 std::mutex silence::mutex;
 silence const* silence::in_force = nullptr;
 
@@ -54,6 +59,7 @@ void say(int fd, std::string_view text) {
 void terminal_prompt::restore_echo() noexcept { silence::end(); }
 
 std::optional<std::string> terminal_prompt::ask(std::string_view question) {
+  std::lock_guard const turn(asking);
   unique_fd const terminal(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (!terminal) return std::nullopt;
   silence const quiet(terminal.get());
