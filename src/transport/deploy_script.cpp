@@ -129,9 +129,11 @@ std::string python_command(std::string_view nonce_hex, sudo_use sudo, std::size_
   std::string script =
       "if command -v python3 >/dev/null 2>&1; then echo \"MARK:run:python3 on stdin\"; ";
   // The program text comes first on stdin; it finds the frames behind it in the same buffer.
-  script += as_root(
-      sudo,
-      format("python3 -u -c \"import sys;exec(sys.stdin.buffer.read({}))\" NONCE", script_bytes));
+  // Isolated (-I): without it, modules are looked for first in the current directory, which may be
+  // one where anybody can write, and in what PYTHONPATH names.
+  script +=
+      as_root(sudo, format("python3 -I -u -c \"import sys;exec(sys.stdin.buffer.read({}))\" NONCE",
+                           script_bytes));
   script += "; else echo \"MARK:end:0:$(uname -m)\"; fi";
   return wrap(std::move(script), nonce_hex);
 }

@@ -106,7 +106,7 @@ agent_process::agent_process(agent_kind kind, session_nonce const& nonce, agent_
   } else {
     auto const python =
         ::access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : DISKDUMP_TEST_PYTHON;
-    words = {python, "-c",
+    words = {python, "-I", "-c",
              (options.read_errno.empty() ? std::string() : failing_pread(options.read_errno)) +
                  format("import sys;exec(compile(sys.stdin.buffer.read({}),'agent','exec'))",
                         script.size()),

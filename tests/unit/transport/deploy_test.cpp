@@ -27,7 +27,7 @@ constexpr std::string_view agent_script =
     "serve) echo \"served $2\"; cat ;;\n"
     "esac\n";
 constexpr std::string_view python_script =
-    "import sys\nsys.stdout.write('python ' + sys.argv[1] + chr(10))\nsys.stdout.flush()\n"
+    "import sys, hashlib\nsys.stdout.write('python ' + sys.argv[1] + chr(10))\nsys.stdout.flush()\n"
     "sys.stdout.write(sys.stdin.buffer.read().decode())\n";
 constexpr char const* nonce = "00112233445566778899aabbccddeeff";
 
@@ -185,6 +185,21 @@ TEST_SUITE("deploy") {
     auto const out = launch(context, agent_choice::python);
     CHECK(out.agent.python);
     CHECK_FALSE(fs::exists(home.folder / "cache/diskdump"));
+  }
+
+  TEST_CASE("Python takes no module from the current directory or PYTHONPATH") {
+    own_home const home;
+    std::ofstream(home.folder / "hashlib.py") << "print('not the real one', flush=True)\n";
+    auto const before = fs::current_path();
+    test::test_context context;
+    fs::current_path(home.folder);
+    auto const here = launch(context, agent_choice::python).said;
+    fs::current_path(before);
+    CHECK(here == std::string("python ") + nonce + "\nand read");
+    ::setenv("PYTHONPATH", home.folder.c_str(), 1);
+    auto const named = launch(context, agent_choice::python).said;
+    ::unsetenv("PYTHONPATH");
+    CHECK(named == here);
   }
 
   TEST_CASE("a program that refuses before it has read all says so itself") {
