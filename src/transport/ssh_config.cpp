@@ -128,8 +128,9 @@ void take_line(ssh_settings& settings, std::string_view key, std::string_view va
   } else if (key == "proxycommand") {
     settings.proxy_command = none ? "" : value;
   } else if (key == "connecttimeout") {
+    // 0 is no bound of ssh's own, and ours holds.
     unsigned seconds = 0;
-    if (number(seconds)) settings.connect_timeout = std::chrono::seconds(seconds);
+    if (number(seconds) && seconds > 0) settings.connect_timeout = std::chrono::seconds(seconds);
   }
 }
 

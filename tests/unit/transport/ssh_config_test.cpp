@@ -47,6 +47,10 @@ TEST_SUITE("ssh_config") {
     CHECK(settings.port == 22);
     CHECK(!settings.user.empty());
     CHECK(settings.connect_timeout == limits::connect_timeout_max);
+    for (auto const* none : {"0", "none"}) {
+      CHECK(parse_ssh_settings(std::string("connecttimeout ") + none + "\n", "x").connect_timeout ==
+            limits::connect_timeout_max);
+    }
     CHECK(settings.identity_files.size() == 3);
     CHECK(parse_ssh_settings("connecttimeout none\nproxyjump none\n", "x").proxy_jump.empty());
     CHECK_THROWS_AS(static_cast<void>(parse_ssh_settings("port 70000\n", "x")), error);
