@@ -328,6 +328,10 @@ inline constexpr std::chrono::seconds timeout_max{24 * 3600};
 
 // ---- Time ---------------------------------------------------------------------------------------
 inline constexpr std::chrono::seconds connect_timeout_max{20};
+// Through a proxy a person may have to log in there first, for which sshd gives 120 s
+// (LoginGraceTime).
+inline constexpr std::chrono::seconds proxied_connect_timeout_max =
+    connect_timeout_max + std::chrono::seconds(120);
 inline constexpr std::chrono::seconds silence_timeout_max{60};
 inline constexpr std::chrono::seconds deploy_timeout_max{60};
 // A ring that the kernel will not take requests from just now is tried again after this.

@@ -26,7 +26,7 @@ task<std::unique_ptr<remote_host>> connect_ssh(connect_context context, std::str
   // Throws for names that are no hosts, before they reach any command line.
   auto const settings = co_await resolve_ssh_settings(host, options);
   if (options.transport == transport_choice::openssh) {
-    co_return co_await connect_openssh(context, name, options);
+    co_return co_await connect_openssh(context, name, options, settings.connect_timeout);
   }
   auto reason = reason_for_openssh(settings);
   std::optional<error> failure;
@@ -46,7 +46,7 @@ task<std::unique_ptr<remote_host>> connect_ssh(connect_context context, std::str
   if (options.transport != transport_choice::automatic) throw *failure;
   if (!program_exists("ssh")) throw *failure;
   context.log.info(format("{}: using openssh instead of libssh2: {}", name, reason));
-  co_return co_await connect_openssh(context, name, options);
+  co_return co_await connect_openssh(context, name, options, settings.connect_timeout);
 }
 
 }  // namespace diskdump

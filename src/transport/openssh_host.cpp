@@ -129,13 +129,17 @@ class openssh_host final : public remote_host {
       : context_(std::move(context)), name_(std::move(name)), options_(std::move(options)) {}
 
   // One ssh holds the connection; it runs `cat`, which ends when we do, and with it the connection.
-  task<> connect() {
+  // ssh bounds the time until the server's version line by ConnectTimeout, and what follows by the
+  // signs of life.
+  task<> connect(std::chrono::seconds timeout) {
     auto const token = random_hex();
     child_command child;
     // ssh may ask on the terminal, so it stays in our session. Ctrl-C is for us alone.
     child.new_session = false;
     child.argv = {
         "sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh", "ssh", "-M", "-S", folder_.socket()};
+    child.argv.emplace_back("-o");
+    child.argv.push_back(format("ConnectTimeout={}", timeout.count()));
     add_common(child.argv, options_);
     child.argv.emplace_back("--");
     child.argv.push_back(name_);
@@ -244,12 +248,13 @@ error openssh_error(std::string const& host, std::string_view said) {
 }
 
 task<std::unique_ptr<remote_host>> connect_openssh(connect_context context, std::string name,
-                                                   ssh_options options) {
+                                                   ssh_options options,
+                                                   std::chrono::seconds timeout) {
   if (!program_exists("ssh")) {
     throw error(transport_errc::ssh_not_found, severity::permanent).host(name);
   }
   auto host = std::make_unique<openssh_host>(context, name, std::move(options));
-  co_await host->connect();
+  co_await host->connect(timeout);
   context.log.debug(format("{}: connected by openssh", name));
   co_return host;
 }

@@ -2,6 +2,7 @@
 // certificates, hardware keys, newer algorithms. Called on the event loop's thread; resumes there.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -10,10 +11,11 @@
 namespace diskdump {
 
 // Completes when `ssh` is connected, authenticated and has run a command there. Throws as
-// connect_ssh. Cancelled: ssh is killed.
+// connect_ssh. Cancelled: ssh is killed. The server must have said its version within `timeout`.
 [[nodiscard]] task<std::unique_ptr<remote_host>> connect_openssh(connect_context context,
                                                                  std::string name,
-                                                                 ssh_options options);
+                                                                 ssh_options options,
+                                                                 std::chrono::seconds timeout);
 
 // What `ssh` says on stderr, as an error.
 [[nodiscard]] error openssh_error(std::string const& host, std::string_view said);

@@ -162,7 +162,6 @@ ssh_settings parse_ssh_settings(std::string_view output, std::string name) {
   ssh_settings settings;
   settings.name = std::move(name);
   settings.hostname = settings.name;
-  settings.connect_timeout = limits::connect_timeout_max;
   settings.identity_agent = agent_from_environment();
   while (!output.empty()) {
     auto const end = std::min(output.find('\n'), output.size());
@@ -172,6 +171,11 @@ ssh_settings parse_ssh_settings(std::string_view output, std::string name) {
     if (space != std::string_view::npos) {
       take_line(settings, line.substr(0, space), line.substr(space + 1));
     }
+  }
+  if (settings.connect_timeout == std::chrono::seconds::zero()) {
+    bool const direct = settings.proxy_jump.empty() && settings.proxy_command.empty();
+    settings.connect_timeout =
+        direct ? limits::connect_timeout_max : limits::proxied_connect_timeout_max;
   }
   if (settings.user.empty()) settings.user = local_user();
   for (auto* const list : {&settings.identity_files, &settings.certificate_files,

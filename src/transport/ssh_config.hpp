@@ -28,7 +28,7 @@ struct ssh_settings {
   std::string proxy_jump;     // empty: none
   std::string proxy_command;  // empty: none
   std::vector<std::string> certificate_files;
-  std::chrono::seconds connect_timeout{};
+  std::chrono::seconds connect_timeout{};  // above zero
 };
 
 // Completes with the settings of `host`, resuming on the executor. A "[...]" around an IPv6 address

@@ -51,6 +51,8 @@ TEST_SUITE("ssh_config") {
       CHECK(parse_ssh_settings(std::string("connecttimeout ") + none + "\n", "x").connect_timeout ==
             limits::connect_timeout_max);
     }
+    CHECK(parse_ssh_settings("proxyjump gate\n", "x").connect_timeout ==
+          limits::proxied_connect_timeout_max);
     CHECK(settings.identity_files.size() == 3);
     CHECK(parse_ssh_settings("connecttimeout none\nproxyjump none\n", "x").proxy_jump.empty());
     CHECK_THROWS_AS(static_cast<void>(parse_ssh_settings("port 70000\n", "x")), error);

@@ -319,6 +319,18 @@ TEST_SUITE("ssh_connect") {
     CHECK(other.code() == transport_errc::negotiation_failed);
   }
 
+  TEST_CASE("openssh does not wait for ever for a server that says nothing") {
+    sshd_fixture sshd;
+    test_context test;
+    asio::ip::tcp::acceptor acceptor(test.loop, {asio::ip::address_v4::loopback(), 0});
+    auto options = sshd.options(transport_choice::openssh);
+    options.port = acceptor.local_endpoint().port();
+    auto const silent = test.failure_of(
+        connect_openssh(test.context(), "127.0.0.1", options, std::chrono::seconds(1)));
+    CHECK(silent.host() == "127.0.0.1");
+    CHECK(has(silent.cause(), "timed out"));
+  }
+
   TEST_CASE("a connection may be given up at any moment") {
     sshd_fixture sshd("MaxStartups 100");
     test_context test;
