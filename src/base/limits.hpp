@@ -116,6 +116,15 @@ inline constexpr std::size_t channel_window_bytes_min = 256 * KiB;
 inline constexpr std::size_t stream_read_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_receive_buffer_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_send_buffer_bytes_max = 1 * MiB;
+// What one call of the SSH machine takes in before it gives its worker back: some 2 ms of
+// decryption, and several rings, so that a call that ends by it knows of more input.
+inline constexpr std::size_t ssh_call_bytes_max = 1 * MiB;
+static_assert(ssh_call_bytes_max >= 2 * ssh_receive_buffer_bytes);
+// What libssh2 may hold of one session: its keys and packets take below 1 MiB, the answers to
+// signs of life 0.3 MB in a day of silence, so a month of that is 10 MB. The windows of the
+// channels come on top, twice, for what is allocated around each packet's data.
+inline constexpr std::size_t ssh_library_bytes_max = 16 * MiB;
+inline constexpr std::size_t ssh_library_bytes_per_window_byte = 2;
 inline constexpr std::size_t stderr_tail_bytes_max = 8 * KiB;
 inline constexpr std::size_t agent_keys_max = 64;  // keys taken from an ssh-agent
 inline constexpr std::size_t key_file_bytes_max = 64 * KiB;
@@ -333,6 +342,10 @@ inline constexpr std::chrono::seconds connect_timeout_max{20};
 inline constexpr std::chrono::seconds proxied_connect_timeout_max =
     connect_timeout_max + std::chrono::seconds(120);
 inline constexpr std::chrono::seconds silence_timeout_max{60};
+// How long an ssh-agent may take, which may ask a person whether a key may be used. Less than a
+// step of the authentication, so that the agent is named and not the server.
+inline constexpr std::chrono::seconds key_agent_reply_time_max =
+    silence_timeout_max - std::chrono::seconds(10);
 inline constexpr std::chrono::seconds deploy_timeout_max{60};
 // A ring that the kernel will not take requests from just now is tried again after this.
 inline constexpr std::chrono::milliseconds ring_submit_pause{1};

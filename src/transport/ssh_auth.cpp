@@ -130,8 +130,13 @@ class authentication {
         continue;
       }
       auto const& user = settings_.user;
-      auto const result =
-          co_await step([&user, i](ssh_machine& m) { return m.auth_agent(user, i); });
+      outcome result{};
+      try {
+        result = co_await step([&user, i](ssh_machine& m) { return m.auth_agent(user, i); });
+      } catch (ssh_failure const& failed) {
+        note(format("ssh-agent {}: {}", socket, failed.what()));
+        co_return false;
+      }
       done_blobs_.push_back(key.blob);
       if (result == outcome::accepted) co_return true;
       note_refused_key(key.type, what);

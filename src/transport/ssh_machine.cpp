@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -127,13 +128,33 @@ bool ssh_failure::key_file() const noexcept {
 
 // ---- Bytes --------------------------------------------------------------------------------------
 
+// Of a call on the ssh-agent's socket, which is a blocking one with bounds in time. libssh2 would
+// repeat one that it was told to repeat.
+ssize_t ssh_machine::state::agent_result(ssize_t n) noexcept {
+  if (n >= 0) return n;
+  int const code = errno;
+  if (code != EAGAIN && code != EWOULDBLOCK) return -code;
+  agent_silent = true;
+  return -ETIMEDOUT;
+}
+
+void ssh_machine::state::bound_agent(int fd) const noexcept {
+  auto const us = std::chrono::microseconds(agent_reply_time_max).count();
+  constexpr int us_per_s = 1'000'000;
+  timeval const limit{.tv_sec = us / us_per_s, .tv_usec = us % us_per_s};
+  for (int const which : {SO_SNDTIMEO, SO_RCVTIMEO}) {
+    static_cast<void>(::setsockopt(fd, SOL_SOCKET, which, &limit, sizeof limit));
+  }
+}
+
 ssize_t ssh_machine::state::on_send(libssh2_socket_t fd, void const* bytes, size_t size, int,
                                     void** abstract) {
   auto& self = *static_cast<state*>(*abstract);
   if (fd != self.placeholder_fd) {
     // Talk with the ssh-agent comes this way too, with that socket.
-    auto const n = ::send(fd, bytes, size, MSG_NOSIGNAL);
-    return n < 0 ? -errno : n;
+    if (self.agent_silent) return -ETIMEDOUT;
+    self.bound_agent(fd);
+    return self.agent_result(::send(fd, bytes, size, MSG_NOSIGNAL));
   }
   if (!self.going) append_bytes(self.output, {static_cast<std::byte const*>(bytes), size});
   return static_cast<ssize_t>(size);
@@ -143,8 +164,8 @@ ssize_t ssh_machine::state::on_receive(libssh2_socket_t fd, void* to, size_t siz
                                        void** abstract) {
   auto& self = *static_cast<state*>(*abstract);
   if (fd != self.placeholder_fd) {
-    auto const n = ::recv(fd, to, size, MSG_WAITALL);
-    return n < 0 ? -errno : n;
+    // A request went before it and has set the bound.
+    return self.agent_result(::recv(fd, to, size, MSG_WAITALL));
   }
   if (self.going) return -EPIPE;
   // Read before the ring, so that bytes which came before the end are not passed over.

@@ -11,6 +11,7 @@
 // input's writing end and end_input() belong to the thread that owns the socket.
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/limits.hpp"
 #include "transport/byte_ring.hpp"
 #include "transport/public_key.hpp"
 
@@ -110,9 +112,12 @@ class ssh_machine {
   // `ask` is called from inside and may block.
   [[nodiscard]] std::optional<auth_outcome> auth_interactive(std::string const& user,
                                                              question_handler const& ask);
-  // The keys of the ssh-agent at this socket. Blocks while the agent answers.
-  [[nodiscard]] std::vector<agent_key> agent_keys(std::string const& socket_path);
-  // REQUIRES: index into the last answer of agent_keys(). Blocks while the agent signs.
+  // The keys of the ssh-agent at this socket. Blocks while the agent answers, each time for at most
+  // `reply_time_max`; what goes wrong with the agent is an ssh_failure that leaves the session.
+  [[nodiscard]] std::vector<agent_key> agent_keys(
+      std::string const& socket_path,
+      std::chrono::milliseconds reply_time_max = limits::key_agent_reply_time_max);
+  // REQUIRES: index into the last answer of agent_keys(). Blocks while the agent signs, as there.
   [[nodiscard]] std::optional<auth_outcome> auth_agent(std::string const& user, std::size_t index);
 
   // ---- Any one thread at a time: channels

@@ -108,15 +108,27 @@ std::optional<auth_outcome> ssh_machine::auth_interactive(std::string const& use
   return auth_outcome::accepted;
 }
 
-std::vector<agent_key> ssh_machine::agent_keys(std::string const& socket_path) {
+void ssh_machine::state::fail_agent(int code) {
+  if (agent_silent) throw ssh_failure(code, "it does not answer", false);
+  try {
+    fail(code);
+  } catch (ssh_failure const& failed) {
+    throw ssh_failure(code, failed.what(), false);
+  }
+}
+
+std::vector<agent_key> ssh_machine::agent_keys(std::string const& socket_path,
+                                               std::chrono::milliseconds reply_time_max) {
   auto& self = *state_;
   self.begin();
+  self.agent_reply_time_max = reply_time_max;
   DISKDUMP_ASSERT(self.agent == nullptr);
   self.agent = ::libssh2_agent_init(self.session);
   if (self.agent == nullptr) self.fail(LIBSSH2_ERROR_ALLOC);
   ::libssh2_agent_set_identity_path(self.agent, socket_path.c_str());
-  if (int const code = ::libssh2_agent_connect(self.agent); code != 0) self.fail(code);
-  if (int const code = ::libssh2_agent_list_identities(self.agent); code != 0) self.fail(code);
+  if (int const code = ::libssh2_agent_connect(self.agent); code != 0) self.fail_agent(code);
+  if (int const code = ::libssh2_agent_list_identities(self.agent); code != 0)
+    self.fail_agent(code);
   std::vector<agent_key> keys;
   libssh2_agent_publickey* entry = nullptr;
   while (keys.size() < limits::agent_keys_max &&
@@ -135,6 +147,7 @@ std::optional<auth_outcome> ssh_machine::auth_agent(std::string const& user, std
   self.begin();
   DISKDUMP_ASSERT(index < self.agent_entries.size());
   int const code = ::libssh2_agent_userauth(self.agent, user.c_str(), self.agent_entries[index]);
+  if (self.agent_silent) self.fail_agent(code);
   if (is_refusal(code)) return auth_outcome::refused;
   if (self.again(code)) return std::nullopt;
   return auth_outcome::accepted;

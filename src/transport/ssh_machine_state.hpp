@@ -4,6 +4,7 @@
 #include <libssh2.h>
 
 #include <atomic>
+#include <chrono>
 #include <list>
 #include <mutex>
 
@@ -51,6 +52,8 @@ struct ssh_machine::state {
 
   LIBSSH2_AGENT* agent = nullptr;
   std::vector<libssh2_agent_publickey*> agent_entries;
+  std::chrono::milliseconds agent_reply_time_max{};
+  bool agent_silent = false;              // it did not answer in time and is asked no more
   question_handler const* ask = nullptr;  // while auth_interactive() runs
   bool ask_declined = false;
   bool signature_wanted = false;  // auth_probe(): the server asked for one
@@ -64,6 +67,10 @@ struct ssh_machine::state {
   [[noreturn]] void fail(int code);
   void drain_errors(ssh_channel& channel);
   void sweep();
+  // What went wrong with the ssh-agent; the session is as good as before.
+  [[noreturn]] void fail_agent(int code);
+  [[nodiscard]] ssize_t agent_result(ssize_t n) noexcept;
+  void bound_agent(int fd) const noexcept;
 
   static ssize_t on_send(libssh2_socket_t, void const* bytes, size_t size, int, void** abstract);
   static ssize_t on_receive(libssh2_socket_t, void* to, size_t size, int, void** abstract);

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "sshd_fixture.hpp"
 #include "stream_conformance.hpp"
 #include "transport/serial_queue.hpp"
 
@@ -56,6 +57,24 @@ TEST_SUITE("ssh_machine") {
     std::size_t length = 0;
     for (int i = 0; i < 4; ++i) length = length << 8 | std::to_integer<std::size_t>(output[i]);
     CHECK(length + 4 == output.size());
+  }
+
+  TEST_CASE("an ssh-agent that does not answer is given up, and the session goes on") {
+    scratch_folder folder;
+    auto const path = folder.path("agent");
+    asio::io_context loop;
+    // The kernel takes the connection; nobody ever reads from it.
+    asio::local::stream_protocol::acceptor const silent(loop, {path});
+    ssh_machine machine;
+    CHECK(!machine.handshake());
+    try {
+      static_cast<void>(machine.agent_keys(path, std::chrono::milliseconds(50)));
+      FAIL("it has no keys");
+    } catch (ssh_failure const& failed) {
+      CHECK(!failed.connection());
+      CHECK(std::string_view(failed.what()) == "it does not answer");
+    }
+    CHECK(!machine.handshake());
   }
 
   TEST_CASE("only strong ciphers and MACs are offered, the fastest first, and no torn names") {
