@@ -49,6 +49,11 @@ error ssh_session::lost() const {
 
 void ssh_session::read_socket() {
   if (reading_ || stopped_ || input_ended_) return;
+  // A server that asks and does not read gets no further: each request read is an answer to be
+  // kept. Taken up again once enough has been sent. Our own streams stay below twice the send
+  // buffer (each adds one piece to what one of them waited for), so that two ends that both have
+  // much to say do not wait for each other.
+  if (outgoing_bytes_ > 2 * limits::ssh_send_buffer_bytes_max) return;
   auto const room = machine_.input().writable();
   if (room.empty()) return;  // taken up again after the next hop
   reading_ = true;
@@ -98,6 +103,7 @@ void ssh_session::write_socket() {
                       }
                       self->sent_.wake_all();
                       self->write_socket();
+                      self->read_socket();
                     });
 }
 

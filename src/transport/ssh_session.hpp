@@ -2,7 +2,8 @@
 // on the worker pool under one serial queue. Everything else about SSH is written as steps that
 // drive() repeats until they are done.
 //
-// The socket is read straight into the machine's ring, and no further than that has room. What
+// The socket is read straight into the machine's ring, and no further than that has room and the
+// other end takes what there is to send. What
 // comes while nobody drives the machine is taken in by a pump, so that rekeying and the server's
 // keep-alives are answered however long the owner of a stream is busy elsewhere; how much libssh2
 // then holds is bounded by the channels' windows.
