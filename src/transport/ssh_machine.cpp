@@ -170,7 +170,11 @@ ssize_t ssh_machine::state::on_receive(libssh2_socket_t fd, void* to, size_t siz
   if (self.going) return -EPIPE;
   // Read before the ring, so that bytes which came before the end are not passed over.
   bool const ended = self.input_ended.load(std::memory_order_acquire);
+  // libssh2 reads until there is nothing, and where more comes than it decrypts there always is
+  // something. The caller is called again and goes on from here.
+  if (self.served_bytes >= limits::ssh_call_bytes_max) return -EAGAIN;
   auto const n = self.input.read({static_cast<std::byte*>(to), size});
+  self.served_bytes += n;
   if (n > 0) return static_cast<ssize_t>(n);
   self.starved = true;
   // Told of the end at once, libssh2 would throw away what it holds for the channels. The caller

@@ -5,7 +5,8 @@
 // libssh2 is given SEND and RECV callbacks instead of a socket. SEND takes every packet whole into
 // the output, so that no packet is ever half sent: a half-sent packet makes every other one fail,
 // also the window adjustments and the answers to a rekey that libssh2 sends by itself. RECV serves
-// from the input ring and says EAGAIN when that is empty.
+// from the input ring and says EAGAIN when that is empty, or when the call has had
+// limits::ssh_call_bytes_max: every call ends, however fast input comes.
 //
 // Threads: the calls of the last two sections come one at a time, in any one order (a strand). The
 // input's writing end and end_input() belong to the thread that owns the socket.

@@ -44,6 +44,7 @@ struct ssh_machine::state {
   std::atomic<bool> input_ended = false;
   byte_vector output;
   bool starved = false;
+  std::size_t served_bytes = 0;  // of the input, since begin()
   unsigned asked_after_end = 0;
   bool going = false;  // being destroyed: nothing waits any more
   bool open_forgotten = false;
@@ -60,6 +61,7 @@ struct ssh_machine::state {
 
   void begin() noexcept {
     starved = false;
+    served_bytes = 0;
     asked_after_end = 0;
   }
   // Whether `code` says "call again"; throws for any other failure, passes success.

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "sshd_fixture.hpp"
@@ -57,6 +58,26 @@ TEST_SUITE("ssh_machine") {
     std::size_t length = 0;
     for (int i = 0; i < 4; ++i) length = length << 8 | std::to_integer<std::size_t>(output[i]);
     CHECK(length + 4 == output.size());
+  }
+
+  TEST_CASE("a call ends although more input comes than it takes in") {
+    ssh_machine machine;
+    std::atomic<bool> ended = false;
+    std::size_t fed = 0;
+    // Lines before the version line, of which any number may come.
+    std::thread server([&] {
+      std::string lines;
+      while (lines.size() < 4096) lines += "hello!!\n";
+      while (!ended && fed < 8 * limits::MiB) {
+        fed += lines.size() - feed(machine, as_bytes(lines)).size();
+      }
+    });
+    CHECK(!machine.handshake());
+    ended = true;
+    server.join();
+    CHECK(fed <= limits::ssh_call_bytes_max + limits::ssh_receive_buffer_bytes);
+    // More is there: it wants to be called again.
+    if (fed > limits::ssh_call_bytes_max) CHECK(!machine.starved());
   }
 
   TEST_CASE("an ssh-agent that does not answer is given up, and the session goes on") {
