@@ -1,6 +1,7 @@
 #include "transport/ssh_machine.hpp"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -126,6 +128,40 @@ bool ssh_failure::key_file() const noexcept {
   return code_ == LIBSSH2_ERROR_FILE || code_ == LIBSSH2_ERROR_KEYFILE_AUTH_FAILED;
 }
 
+// ---- Memory -------------------------------------------------------------------------------------
+
+std::size_t ssh_machine::state::held_bytes_max() const noexcept {
+  auto total = limits::ssh_library_bytes_max;
+  for (auto const& channel : channels) {
+    total += limits::ssh_library_bytes_per_window_byte * channel->window_bytes();
+  }
+  return total;
+}
+
+void* ssh_machine::state::on_allocate(size_t size, void** abstract) {
+  return on_reallocate(nullptr, size, abstract);
+}
+
+void* ssh_machine::state::on_reallocate(void* old, size_t size, void** abstract) {
+  auto& self = *static_cast<state*>(*abstract);
+  auto const before = old != nullptr ? ::malloc_usable_size(old) : 0;
+  auto const others = self.held_bytes - std::min(before, self.held_bytes);
+  if (size > before && size > self.held_bytes_max() - std::min(others, self.held_bytes_max())) {
+    self.overfull = true;
+    return nullptr;
+  }
+  auto* const memory = std::realloc(old, std::max<std::size_t>(size, 1));
+  if (memory != nullptr) self.held_bytes = others + ::malloc_usable_size(memory);
+  return memory;
+}
+
+void ssh_machine::state::on_free(void* memory, void** abstract) {
+  if (memory == nullptr) return;
+  auto& self = *static_cast<state*>(*abstract);
+  self.held_bytes -= std::min(::malloc_usable_size(memory), self.held_bytes);
+  std::free(memory);
+}
+
 // ---- Bytes --------------------------------------------------------------------------------------
 
 // Of a call on the ssh-agent's socket, which is a blocking one with bounds in time. libssh2 would
@@ -167,7 +203,7 @@ ssize_t ssh_machine::state::on_receive(libssh2_socket_t fd, void* to, size_t siz
     // A request went before it and has set the bound.
     return self.agent_result(::recv(fd, to, size, MSG_WAITALL));
   }
-  if (self.going) return -EPIPE;
+  if (self.going || self.overfull) return -EPIPE;
   // Read before the ring, so that bytes which came before the end are not passed over.
   bool const ended = self.input_ended.load(std::memory_order_acquire);
   // libssh2 reads until there is nothing, and where more comes than it decrypts there always is
@@ -186,7 +222,7 @@ ssize_t ssh_machine::state::on_receive(libssh2_socket_t fd, void* to, size_t siz
 ssh_machine::state::state() {
   initialise_once();
   placeholder_fd = ::open("/dev/null", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  session = ::libssh2_session_init_ex(nullptr, nullptr, nullptr, this);
+  session = ::libssh2_session_init_ex(&on_allocate, &on_free, &on_reallocate, this);
   if (session == nullptr) throw std::bad_alloc();
 #if LIBSSH2_VERSION_NUM >= 0x010b01
   ::libssh2_session_callback_set2(session, LIBSSH2_CALLBACK_SEND,
@@ -221,6 +257,13 @@ ssh_machine::state::~state() {
 }
 
 void ssh_machine::state::fail(int code) {
+  if (overfull) {
+    throw ssh_failure(
+        LIBSSH2_ERROR_ALLOC,
+        format("the server sent what it may not: libssh2 would hold more than {} bytes",
+               held_bytes_max()),
+        true);
+  }
   char* text = nullptr;
   int size = 0;
   ::libssh2_session_last_error(session, &text, &size, 0);
@@ -373,7 +416,7 @@ std::optional<ssh_channel*> ssh_machine::open(std::size_t window_bytes) {
     }
     self.open_forgotten = false;
     if (raw != nullptr) {
-      self.channels.push_back(std::make_unique<ssh_channel>(raw));
+      self.channels.push_back(std::make_unique<ssh_channel>(raw, self.open_window_bytes));
       self.channels.back()->abandoned = true;
     }
   }
@@ -382,7 +425,7 @@ std::optional<ssh_channel*> ssh_machine::open(std::size_t window_bytes) {
   self.open_window_bytes = initial;
   auto* const raw = open_one(initial);
   if (raw == nullptr) return std::nullopt;
-  self.channels.push_back(std::make_unique<ssh_channel>(raw));
+  self.channels.push_back(std::make_unique<ssh_channel>(raw, window_bytes));
   return self.channels.back().get();
 }
 
@@ -421,6 +464,7 @@ std::optional<std::size_t> ssh_machine::read(ssh_channel& channel, byte_span to)
   }
   // What is left on stderr would fill the window that both share.
   state_->drain_errors(channel);
+  state_->check_held();  // what was read may have a hole
   if (total > 0) return total;
   if (ended) return 0;
   return std::nullopt;
@@ -486,14 +530,14 @@ std::optional<ssh_machine::channel_end> ssh_machine::finish(ssh_channel& channel
 
 void ssh_machine::abandon(ssh_channel& channel) noexcept {
   channel.abandoned = true;
-  state_->begin();
+  state_->reset();
   state_->sweep();
 }
 
 std::string ssh_machine::stderr_tail(ssh_channel const& channel) { return channel.errors(); }
 
 void ssh_machine::disconnect() noexcept {
-  state_->begin();
+  state_->reset();
   ::libssh2_session_disconnect_ex(state_->session, SSH_DISCONNECT_BY_APPLICATION, "done", "");
 }
 

@@ -39,8 +39,11 @@ void answer_questions(char const*, int, char const* instruction, int instruction
     auto const answer = self.ask_declined ? std::optional<std::string>() : (*self.ask)(question);
     if (!answer) self.ask_declined = true;
     // libssh2 frees it.
-    responses[i].text = ::strdup(answer ? answer->c_str() : "");
-    responses[i].length = answer ? length(*answer) : 0;
+    auto const size = answer ? answer->size() : 0;
+    auto* const text = static_cast<char*>(ssh_machine::state::on_allocate(size + 1, abstract));
+    if (text != nullptr && answer) std::memcpy(text, answer->data(), size);
+    responses[i].text = text;
+    responses[i].length = text != nullptr ? static_cast<unsigned>(size) : 0;
   }
 }
 

@@ -16,7 +16,9 @@ namespace diskdump {
 
 class ssh_channel {
  public:
-  explicit ssh_channel(LIBSSH2_CHANNEL* raw) : raw_(raw) {}
+  ssh_channel(LIBSSH2_CHANNEL* raw, std::size_t window_bytes)
+      : window_bytes_(window_bytes), raw_(raw) {}
+  [[nodiscard]] std::size_t window_bytes() const noexcept { return window_bytes_; }
   [[nodiscard]] LIBSSH2_CHANNEL* raw() const noexcept { return raw_; }
   void append_errors(byte_view bytes) {
     std::lock_guard const lock(mutex_);
@@ -29,6 +31,7 @@ class ssh_channel {
   bool abandoned = false;
 
  private:
+  std::size_t window_bytes_;
   LIBSSH2_CHANNEL* raw_;
   mutable std::mutex mutex_;
   tail_buffer errors_;
@@ -37,6 +40,11 @@ class ssh_channel {
 struct ssh_machine::state {
   state();
   ~state();
+
+  // What libssh2 holds of this session, and whether it asked for more than it may: then something
+  // of what came is lost, and the session is of no use any more.
+  std::size_t held_bytes = 0;
+  bool overfull = false;
 
   LIBSSH2_SESSION* session = nullptr;
   int placeholder_fd = -1;  // libssh2 wants a descriptor; no byte of ours goes through it
@@ -59,11 +67,23 @@ struct ssh_machine::state {
   bool ask_declined = false;
   bool signature_wanted = false;  // auth_probe(): the server asked for one
 
-  void begin() noexcept {
+  void reset() noexcept {
     starved = false;
     served_bytes = 0;
     asked_after_end = 0;
   }
+  void begin() {
+    reset();
+    check_held();
+  }
+  void check_held() {
+    if (overfull) fail(LIBSSH2_ERROR_ALLOC);
+  }
+  [[nodiscard]] std::size_t held_bytes_max() const noexcept;
+  // libssh2's allocations; plain ones of malloc, so that it does not matter who frees them.
+  static void* on_allocate(size_t size, void** abstract);
+  static void* on_reallocate(void* old, size_t size, void** abstract);
+  static void on_free(void* memory, void** abstract);
   // Whether `code` says "call again"; throws for any other failure, passes success.
   [[nodiscard]] bool again(long code);
   [[noreturn]] void fail(int code);

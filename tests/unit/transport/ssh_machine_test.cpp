@@ -80,6 +80,40 @@ TEST_SUITE("ssh_machine") {
     if (fed > limits::ssh_call_bytes_max) CHECK(!machine.starved());
   }
 
+  TEST_CASE("a server that makes libssh2 keep all it sends is refused at a bound") {
+    // RFC 4253, 6: length, padding length, payload, padding. Of a kind that nobody waits for.
+    constexpr std::size_t payload_bytes = 32000;
+    constexpr std::size_t padding_bytes = 11;
+    constexpr std::size_t length = 1 + payload_bytes + padding_bytes;
+    static_assert((4 + length) % 8 == 0);
+    byte_vector packet(4 + length);
+    packet[2] = std::byte(length >> 8);
+    packet[3] = std::byte(length & 0xff);
+    packet[4] = std::byte(padding_bytes);
+    packet[5] = std::byte(200);
+    ssh_machine machine;
+    static_cast<void>(feed(machine, as_bytes("SSH-2.0-x\r\n")));
+    CHECK(!machine.handshake());
+    std::size_t sent = 0;
+    try {
+      while (sent < 4 * limits::ssh_library_bytes_max) {
+        auto rest = byte_view(packet);
+        while (!rest.empty()) {
+          rest = feed(machine, rest);
+          CHECK(!machine.handshake());
+        }
+        sent += packet.size();
+      }
+      FAIL("all was kept");
+    } catch (ssh_failure const& failed) {
+      CHECK(failed.connection());
+      CHECK(std::string_view(failed.what()).find("would hold more") != std::string_view::npos);
+    }
+    CHECK(sent < 2 * limits::ssh_library_bytes_max);
+    CHECK(sent > limits::ssh_library_bytes_max / 2);
+    CHECK_THROWS_AS(static_cast<void>(machine.handshake()), ssh_failure);
+  }
+
   TEST_CASE("an ssh-agent that does not answer is given up, and the session goes on") {
     scratch_folder folder;
     auto const path = folder.path("agent");
