@@ -50,6 +50,7 @@ named_code code_of(std::error_code code) noexcept {
         return {abort_code::cannot_open, EBUSY};
       case io_errc::no_medium:
         return {abort_code::cannot_open, ENOMEDIUM};
+      case io_errc::medium_failed:
       case io_errc::read_failed:
         return {abort_code::read_failed, EIO};
       default:

@@ -46,6 +46,8 @@ EXPECTED_IDS_MAX, EXPECTED_AHEAD_BLOCKS, EXPECTED_REPORT_BLOCKS = 256, 4096, 64
 READ_BYTES_MAX, GROUPS_IN_FLIGHT_MAX = 1 << 20, 8
 BAD_RANGES_MAX, NOTE_BYTES_MAX, PATH_BYTES_MAX = 4096, 1024, 4096
 IDENTITY_BYTES_MAX, IDENTITY_FIELD_BYTES_MAX = 1024, 128
+# What block devices say of a bad sector, of a target's error and of a protection checksum.
+MEDIUM_ERRORS = (errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.EBADMSG, errno.EUCLEAN)
 SECTOR_BYTES = 512
 CACHE_PIECE_BYTES_MAX = 4 << 20  # what the page cache of Linux holds as one: a huge page of 2 MiB
 WORKER_THREADS_MAX = 64
@@ -471,6 +473,8 @@ class Agent:
                 part = os.pread(self.fd, length, offset)
             except OSError as e:
                 refuse_if_gone(e, offset)
+                if e.errno not in MEDIUM_ERRORS:
+                    raise  # memory or descriptors are short: nothing is wrong with the disk
                 half = length // 2 // SECTOR_BYTES * SECTOR_BYTES
                 if half:
                     todo.append((offset + half, length - half))

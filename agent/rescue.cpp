@@ -34,7 +34,7 @@ task<outcome> try_read(disk& source, std::uint64_t offset_bytes,
     auto const got = co_await source.read(offset_bytes, buffers);
     co_return outcome{got, false};
   } catch (error const& e) {
-    if (e.code() == io_errc::read_failed) co_return outcome{0, true};
+    if (is_medium_error(e)) co_return outcome{0, true};
     failure = e;
   }
   throw error(agent_errc::read_failed, severity::permanent)
