@@ -62,6 +62,7 @@ block_index image_ledger::begin_attempt() {
   for (auto const& [index, id] : waiting_) uncounted_.insert(index);
   waiting_.clear();
   next_ = start;
+  manifest_is_ahead_ = manifest.has_value();
   if (!source) return start;
   auto const known_bytes = std::min(
       block_geometry{source->image_bytes, block_bytes_}.offset_bytes(start), source->image_bytes);
@@ -93,6 +94,7 @@ void image_ledger::add(bad_range_message const& bad) {
 
 void image_ledger::rewind_manifest(block_count blocks) {
   manifest->rewind(blocks);
+  manifest_is_ahead_ = false;
   bad_ranges_told_ = 0;
 }
 

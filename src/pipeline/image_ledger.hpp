@@ -50,6 +50,10 @@ class image_ledger {
   // ---- The manifest, on a writer thread --------------------------------------------------------
   // Takes it back to its first blocks.
   void rewind_manifest(block_count blocks);
+  // Takes it back to where this attempt began, unless that has been done.
+  void take_back_unannounced() {
+    if (manifest_is_ahead_) rewind_manifest(block_count{next_.value});
+  }
   // Adds a line for each bad range, each once however often the end of the manifest is tried.
   void tell_bad_ranges();
 
@@ -68,8 +72,9 @@ class image_ledger {
 
   target_progress& progress_;
   std::uint32_t block_bytes_;
-  std::size_t bad_ranges_told_ = 0;            // that stand in the manifest
-  block_index next_;                           // the first that has no answer
+  bool manifest_is_ahead_ = false;   // it still has what an earlier attempt announced behind next_
+  std::size_t bad_ranges_told_ = 0;  // that stand in the manifest
+  block_index next_;                 // the first that has no answer
   std::map<std::uint64_t, block_id> waiting_;  // expected; at most one batch
   // Blocks before this one were answered in an earlier attempt and counted then, except for these.
   block_index counted_until_;

@@ -129,6 +129,9 @@ task<std::uint64_t> keep_interrupted(dump_context& context, target_plan const& p
   if (!ledger.source || !ledger.manifest || known.value == 0) co_return 0;
   co_await offload(context.writers, [&] {
     auto& manifest = *ledger.manifest;
+    // The last attempt may have ended before it took back what the one before it had announced; of
+    // that the bad ranges are forgotten.
+    ledger.take_back_unannounced();
     manifest.end_lists();
     // From here on a later run finds in the index what this one had stored.
     context.store.barrier();

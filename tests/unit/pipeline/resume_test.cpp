@@ -73,6 +73,28 @@ TEST_SUITE("resume") {
     }
   }
 
+  TEST_CASE("what was announced again to nobody is not kept: its bad ranges are forgotten") {
+    for (auto const kind : {store_format::loose, store_format::pack}) {
+      fleet_of_images fleet(kind);
+      fleet.batch_blocks = 8;
+      auto& t = fleet.dump(random_image(60 * 4096, 2), lie::dies_half_way);
+      t.agent->dies_after = 40;
+      fleet.run();
+      REQUIRE(t.failure);
+      // The next attempt breaks off before it has heard of the source.
+      auto const known = t.ledger.begin_attempt();
+      REQUIRE(known.value > 0);
+      std::uint64_t bytes = 0;
+      fleet.run(keep(fleet, t, bytes));
+      CHECK(bytes == known.value * block_bytes);
+      auto kept = open_interrupted(fleet.folder.path, "disk", *fleet.store);
+      REQUIRE(kept.has_value());
+      std::uint64_t blocks = 0;
+      while (kept->next()) ++blocks;
+      CHECK(blocks == known.value);
+    }
+  }
+
   TEST_CASE("an attempt that finds another disk is refused, and publishes nothing") {
     fleet_of_images fleet;
     fleet.batch_blocks = 8;
