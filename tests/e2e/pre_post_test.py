@@ -90,6 +90,13 @@ class PrePost(Around):
         self.assertEqual([line[0:1] + line[4:5] for line in self.noted()], [["post", "failed"]])
         self.assertEqual(self.manifests(), [])
 
+    def test_a_failing_pre_is_no_other_targets_failure(self):
+        other = images.write(self.path("other"), b"other")
+        done = self.diskdump.dump(*Sshd(self).arguments, "-j", "1", "--pre",
+                                  f"test $DISKDUMP_PATH = {other}", f"{self.target}:{other}", expect=1)
+        self.assertEqual({e["target"]: e["status"] for e in done.targets},
+                         {self.target: "failed", f"target:{other}": "ok"})
+
     def test_a_failing_post_is_told_although_the_manifest_is_there(self):
         sshd = Sshd(self)
         done = self.diskdump.dump(*sshd.arguments, self.target, "--as", "image",
