@@ -91,6 +91,17 @@ TEST_CASE("without leave to skip, the first bad sector ends the Python agent's d
   CHECK(record.exit_status == 1);
 }
 
+TEST_CASE("a read that fails for want of memory is no bad sector for the Python agent") {
+  scratch_folder const folder;
+  auto const path = folder.file("image", random_bytes(100 * block, 2));
+  agent_options options;
+  options.read_errno = format("12 if sector == {} else 0", 40 * block / sector);  // ENOMEM
+  auto const record = run_dump(agent_kind::python, start_for(path, true), {}, options);
+  CHECK(record.failure_code == wire_errc::aborted_by_peer);
+  CHECK_FALSE(record.end.has_value());
+  CHECK(record.bad_ranges.empty());
+}
+
 TEST_CASE("the Python agent tells as many bad ranges as may be, and ends with one more") {
   scratch_folder const folder;
   auto const sectors = 2 * limits::bad_ranges_max;

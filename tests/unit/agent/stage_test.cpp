@@ -198,6 +198,19 @@ TEST_CASE("skipped sectors are zeros in the image and told with their range") {
   CHECK(all.content == expected);
 }
 
+TEST_CASE("a read that fails for want of memory is no bad sector, and is not skipped") {
+  bad_disk source(random_bytes(64 * block, 12));
+  source.disk.fail_reads(40 * block, sector, ENOMEM);
+  reading all(source, 16, true);
+  try {
+    run_task(source.loop, all.all());
+    FAIL("it was read");
+  } catch (error const& e) {
+    CHECK(e.code() == agent_errc::read_failed);
+  }
+  CHECK(all.bad.empty());
+}
+
 TEST_CASE("a bad sector that is not to be skipped ends the dump with its offset") {
   bad_disk source(random_bytes(64 * block, 11));
   source.disk.fail_reads(40 * block + 3 * sector, sector);
