@@ -100,7 +100,7 @@ TEST_SUITE("ssh_machine") {
         auto rest = byte_view(packet);
         while (!rest.empty()) {
           rest = feed(machine, rest);
-          CHECK(!machine.handshake());
+          static_cast<void>(machine.handshake());  // throws at the bound
         }
         sent += packet.size();
       }
