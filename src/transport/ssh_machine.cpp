@@ -1,9 +1,7 @@
 #include "transport/ssh_machine.hpp"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -128,60 +126,7 @@ bool ssh_failure::key_file() const noexcept {
   return code_ == LIBSSH2_ERROR_FILE || code_ == LIBSSH2_ERROR_KEYFILE_AUTH_FAILED;
 }
 
-// ---- Memory -------------------------------------------------------------------------------------
-
-std::size_t ssh_machine::state::held_bytes_max() const noexcept {
-  auto total = limits::ssh_library_bytes_max;
-  for (auto const& channel : channels) {
-    total += limits::ssh_library_bytes_per_window_byte * channel->window_bytes();
-  }
-  return total;
-}
-
-void* ssh_machine::state::on_allocate(size_t size, void** abstract) {
-  return on_reallocate(nullptr, size, abstract);
-}
-
-void* ssh_machine::state::on_reallocate(void* old, size_t size, void** abstract) {
-  auto& self = *static_cast<state*>(*abstract);
-  auto const before = old != nullptr ? ::malloc_usable_size(old) : 0;
-  auto const others = self.held_bytes - std::min(before, self.held_bytes);
-  if (size > before && size > self.held_bytes_max() - std::min(others, self.held_bytes_max())) {
-    self.overfull = true;
-    return nullptr;
-  }
-  auto* const memory = std::realloc(old, std::max<std::size_t>(size, 1));
-  if (memory != nullptr) self.held_bytes = others + ::malloc_usable_size(memory);
-  return memory;
-}
-
-void ssh_machine::state::on_free(void* memory, void** abstract) {
-  if (memory == nullptr) return;
-  auto& self = *static_cast<state*>(*abstract);
-  self.held_bytes -= std::min(::malloc_usable_size(memory), self.held_bytes);
-  std::free(memory);
-}
-
 // ---- Bytes --------------------------------------------------------------------------------------
-
-// Of a call on the ssh-agent's socket, which is a blocking one with bounds in time. libssh2 would
-// repeat one that it was told to repeat.
-ssize_t ssh_machine::state::agent_result(ssize_t n) noexcept {
-  if (n >= 0) return n;
-  int const code = errno;
-  if (code != EAGAIN && code != EWOULDBLOCK) return -code;
-  agent_silent = true;
-  return -ETIMEDOUT;
-}
-
-void ssh_machine::state::bound_agent(int fd) const noexcept {
-  auto const us = std::chrono::microseconds(agent_reply_time_max).count();
-  constexpr int us_per_s = 1'000'000;
-  timeval const limit{.tv_sec = us / us_per_s, .tv_usec = us % us_per_s};
-  for (int const which : {SO_SNDTIMEO, SO_RCVTIMEO}) {
-    static_cast<void>(::setsockopt(fd, SOL_SOCKET, which, &limit, sizeof limit));
-  }
-}
 
 ssize_t ssh_machine::state::on_send(libssh2_socket_t fd, void const* bytes, size_t size, int,
                                     void** abstract) {

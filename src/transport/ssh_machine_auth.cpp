@@ -1,4 +1,8 @@
 // The authentication half of ssh_machine.
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -154,6 +158,25 @@ std::optional<auth_outcome> ssh_machine::auth_agent(std::string const& user, std
   if (is_refusal(code)) return auth_outcome::refused;
   if (self.again(code)) return std::nullopt;
   return auth_outcome::accepted;
+}
+
+// Of a call on the ssh-agent's socket, which is a blocking one with bounds in time. libssh2 would
+// repeat one that it was told to repeat.
+ssize_t ssh_machine::state::agent_result(ssize_t n) noexcept {
+  if (n >= 0) return n;
+  int const code = errno;
+  if (code != EAGAIN && code != EWOULDBLOCK) return -code;
+  agent_silent = true;
+  return -ETIMEDOUT;
+}
+
+void ssh_machine::state::bound_agent(int fd) const noexcept {
+  auto const us = std::chrono::microseconds(agent_reply_time_max).count();
+  constexpr int us_per_s = 1'000'000;
+  timeval const limit{.tv_sec = us / us_per_s, .tv_usec = us % us_per_s};
+  for (int const which : {SO_SNDTIMEO, SO_RCVTIMEO}) {
+    static_cast<void>(::setsockopt(fd, SOL_SOCKET, which, &limit, sizeof limit));
+  }
 }
 
 }  // namespace diskdump

@@ -134,7 +134,9 @@ class Figures(Bench):
         if "restore" in phases:
             e = phases["restore"]
             self.assertEqual(e["bytes"], BLOCKS * BLOCK)
-            self.assertEqual(e["latency"]["get"]["count"], DATA_BLOCKS + lists)
+            # A call fetches what lies side by side in the image, up to a MiB.
+            self.assertGreaterEqual(e["latency"]["get"]["count"], DATA_BLOCKS * BLOCK >> 20)
+            self.assertLess(e["latency"]["get"]["count"], DATA_BLOCKS / 2)
             self.assertEqual(e["series"]["bytes"]["restored"][-1], DATA_BLOCKS * BLOCK)
         if "gc" in phases:
             self.assertEqual(phases["verify"]["blocks_seen"], DISTINCT + CHANGED + 1 + 2 * lists)

@@ -4,6 +4,7 @@
 #include "store/index.hpp"
 #include "store/layout.hpp"
 #include "store/pack_writer.hpp"
+#include "store/verify.hpp"
 #include "store_support.hpp"
 
 namespace diskdump {
@@ -41,6 +42,20 @@ inline void damage_block(std::string const& base, block_id const& id, std::uint3
   auto text = read_text(path);
   text[row->place.offset + at] = static_cast<char>(text[row->place.offset + at] ^ 1);
   write_text(path, text);
+}
+
+inline std::vector<std::uint64_t> numbers(std::uint64_t first, std::uint64_t count) {
+  std::vector<std::uint64_t> all;
+  for (auto i = first; i < first + count; ++i) all.push_back(i);
+  return all;
+}
+
+inline block_damage const* find_damage(verify_report const& report, std::uint64_t number) {
+  auto const id = make_block(number).id;
+  for (auto const& damage : report.damages) {
+    if (damage.id == id) return &damage;
+  }
+  return nullptr;
 }
 
 }  // namespace diskdump
