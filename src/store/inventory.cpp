@@ -22,9 +22,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // Bits of a block in block_marks.
-constexpr std::uint8_t named = 1;   // by the image at hand, or by any manifest
-constexpr std::uint8_t shared = 2;  // by another manifest as well
-constexpr std::uint8_t held = 4;    // the store has it
+constexpr std::uint8_t in_manifest = 1;  // by the image at hand, or by any manifest
+constexpr std::uint8_t shared = 2;       // by another manifest as well
+constexpr std::uint8_t in_store = 4;     // the store has it
 constexpr std::uint8_t is_list = 8;
 
 // A row of blocks.db takes about so much, and a look-up of one block with the size of its file
@@ -56,7 +56,7 @@ class size_survey {
  private:
   void found(block_id const& id, std::uint64_t bytes, block_sink const& each) {
     if (!marks_.contains(id)) return;
-    marks_.add(id, held);
+    marks_.add(id, in_store);
     each(id, bytes);
   }
 
@@ -68,7 +68,7 @@ class size_survey {
   void look_up(block_sink const& each) {
     std::vector<block_id> unseen;
     marks_.for_each([&](block_id const& id, std::uint8_t bits) {
-      if ((bits & held) == 0) unseen.push_back(id);
+      if ((bits & in_store) == 0) unseen.push_back(id);
     });
     std::sort(unseen.begin(), unseen.end());
     for (std::size_t at = 0; at < unseen.size(); at += limits::index_rows_per_step) {
@@ -162,10 +162,10 @@ void read_own(std::string const& base, std::string const& path, image_usage& usa
   zero_ids const zeros(reader.header().geometry);
   while (auto const list = reader.next_list()) {
     if (monitor.stop) return;
-    if (marks.add(list->id, named | is_list) == 0) ++usage.lists.blocks;
+    if (marks.add(list->id, in_manifest | is_list) == 0) ++usage.lists.blocks;
     for (auto const& id : reader.read_list()) {
       usage.blocks_zero += zeros.contains(id) ? 1 : 0;
-      usage.blocks_distinct += marks.add(id, named) == 0 ? 1 : 0;
+      usage.blocks_distinct += marks.add(id, in_manifest) == 0 ? 1 : 0;
     }
   }
   while (!reader.has_lists()) {
@@ -173,7 +173,7 @@ void read_own(std::string const& base, std::string const& path, image_usage& usa
     if (!id) break;
     if (monitor.stop) return;
     usage.blocks_zero += zeros.contains(*id) ? 1 : 0;
-    usage.blocks_distinct += marks.add(*id, named) == 0 ? 1 : 0;
+    usage.blocks_distinct += marks.add(*id, in_manifest) == 0 ? 1 : 0;
   }
   usage.header = reader.header();
   usage.file_bytes = reader.file_bytes();
@@ -191,7 +191,7 @@ void read_others(std::string const& base, std::string const& path, unsigned thre
   block_marks known;
   auto const share = [&](block_id const& id) {
     auto const bits = marks.of(id);
-    if ((bits & named) != 0 && (bits & shared) == 0) marks.add(id, shared);
+    if ((bits & in_manifest) != 0 && (bits & shared) == 0) marks.add(id, shared);
   };
   read_all(base, others, threads, monitor, usage.others_unread,
            [&](manifest_entry const&, manifest_reader& reader) {
@@ -234,7 +234,7 @@ image_usage measure_image(std::string const& base, std::string const& path, unsi
     if (unique) usage.stored_bytes_unique += bytes;
   });
   marks.for_each([&](block_id const&, std::uint8_t bits) {
-    usage.blocks_missing += (bits & held) == 0 ? 1 : 0;
+    usage.blocks_missing += (bits & in_store) == 0 ? 1 : 0;
     if ((bits & is_list) != 0) {
       if ((bits & shared) == 0) ++usage.lists_unique.blocks;
       return;
@@ -264,10 +264,10 @@ store_usage measure_store(std::string const& base, unsigned threads, work_monito
              for_each_block(
                  reader, known, monitor,
                  [&](block_id const& id, block_index at) {
-                   if (marks.add(id, named) == 0) content += geometry.length_bytes(at);
+                   if (marks.add(id, in_manifest) == 0) content += geometry.length_bytes(at);
                  },
                  [&](block_id const& id) {
-                   if (marks.add(id, named | is_list) == 0) ++lists;
+                   if (marks.add(id, in_manifest | is_list) == 0) ++lists;
                  });
              content_bytes += content;
            });

@@ -92,9 +92,9 @@ std::string replace_unusable_index(std::string const& base, std::optional<lock_f
 
 // What names and sizes say.
 block_condition condition_by_size(upkeep_block const& block) {
-  using kind = block_condition::kind;
-  if (!block.has_file) return {kind::absent, "", 0, 0};
-  return {block.stored_bytes == 0 ? kind::empty : kind::good, "", block.stored_bytes, 0};
+  using enum block_condition::kind;
+  if (!block.has_file) return {absent, "", 0, 0};
+  return {block.stored_bytes == 0 ? empty : good, "", block.stored_bytes, 0};
 }
 
 class reindexer {
