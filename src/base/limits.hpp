@@ -316,7 +316,8 @@ inline constexpr std::size_t copy_bytes_per_thread_max = stored_block_bytes_max 
 inline constexpr unsigned copy_threads_max = 16;
 
 // ---- Restore ------------------------------------------------------------------------------------
-// One write of the output; (readers + 2) of them are in memory at a time.
+// One write of the output; (readers + 2) of them are in memory at a time, and for each reader the
+// stored frames of one.
 inline constexpr std::size_t restore_piece_bytes = 1 * MiB;
 inline constexpr unsigned reader_threads_min = 4;
 
