@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "io/file_system.hpp"
 #include "io/io_errc.hpp"
+#include "store/store_parts.hpp"
 
 namespace diskdump {
 
@@ -36,8 +37,9 @@ leased_store open_leased_store(std::string const& base, store_open_options const
   auto const exists = [&base](char const* name) {
     return ::access((base + name).c_str(), F_OK) == 0;
   };
-  // What is no store of ours is refused before anything is changed; this opens no index.
-  if (exists("/.blockstore/config.json")) (void)open_store(base, {.read_only = true});
+  // What is no store of ours is refused before anything is changed. One that another process is
+  // making right now may have no index yet.
+  if (exists("/.blockstore/config.json")) check_is_store(base);
   if (!exists("/.blockstore")) {
     // Nobody can take the index of a new store for a damaged one.
     auto store = open_store(base, options);

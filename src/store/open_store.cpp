@@ -159,6 +159,16 @@ store_parts open_parts(std::string const& base, store_open_options const& option
   return parts;
 }
 
+void check_is_store(std::string const& base) {
+  auto const blockstore = base + "/.blockstore";
+  find_folders(base, blockstore, false);
+  auto const files = make_posix_file_system(blockstore);
+  auto const shown = blockstore + "/config.json";
+  if (!read_config(*files, store_layout(""), shown)) {
+    throw not_a_store(blockstore, "it has no config.json");
+  }
+}
+
 std::unique_ptr<block_store> open_store(std::string const& base,
                                         store_open_options const& options) {
   auto parts = open_parts(base, options);

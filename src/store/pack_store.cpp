@@ -7,6 +7,7 @@
 #include "base/limits.hpp"
 #include "store/index_reader.hpp"
 #include "store/pack_format.hpp"
+#include "store/pack_writer.hpp"
 #include "store/store_error.hpp"
 
 namespace diskdump {
@@ -14,9 +15,12 @@ namespace diskdump {
 pack_store::pack_store(store_parts parts)
     : parts_(std::move(parts)), files_(*parts_.files, parts_.layout) {
   if (parts_.read_only) {
-    // Without it no block can be found; each would look as if it were lost.
+    // Without it no block can be found; each would look as if it were lost. A store that is being
+    // made, or whose maker was killed, has no pack: the index comes first, so it is asked for
+    // again.
     auto const path = index_path(parts_.blockstore, parts_.format);
     if (path_exists(path)) return;
+    if (list_packs(*parts_.files, parts_.layout).empty() || path_exists(path)) return;
     throw error(store_errc::damaged_index, severity::permanent)
         .path(path)
         .cause("there is no such file")

@@ -36,6 +36,9 @@ struct store_parts {
 // open_store() throws.
 [[nodiscard]] store_parts open_parts(std::string const& base, store_open_options const& options);
 
+// Throws not_a_store and unsupported_store as open_store() does. Opens no index, changes nothing.
+void check_is_store(std::string const& base);
+
 // The index's file: another name for another format, so that 0.1.x takes none for its own.
 [[nodiscard]] std::string index_path(std::string const& blockstore, store_format of);
 

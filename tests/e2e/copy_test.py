@@ -140,9 +140,9 @@ class Copy(Verbs):
                 process = self.diskdump.start(*arguments)
                 time.sleep(pick.random() * whole)
                 process.send_signal(how)
-                status = self.diskdump_status(process)
+                status, said = self.ended(process)
                 killed += status in (-signal.SIGKILL, INTERRUPTED)
-                self.assertIn(status, (0, -signal.SIGKILL, INTERRUPTED, -signal.SIGINT))
+                self.assertIn(status, (0, -signal.SIGKILL, INTERRUPTED, -signal.SIGINT), said)
                 # It is a store once it has its index.
                 if any(os.path.exists(os.path.join(other, ".blockstore", name))
                        for name in ("packs.db", "blocks.db")):
@@ -153,9 +153,10 @@ class Copy(Verbs):
         print(f"broken off {killed} times in {2 * rounds} runs")
         self.assertGreater(killed, 0)
 
-    def diskdump_status(self, process):
-        process.communicate(timeout=120)
-        return process.returncode
+    def ended(self, process):
+        """The exit status, and what was said."""
+        output, errors = process.communicate(timeout=120)
+        return process.returncode, f"{output}\n{errors}"
 
     def check_whole(self, store):
         """Every manifest that is there restores; verify finds nothing in the way."""

@@ -6,6 +6,7 @@
 
 #include "faulty_file_system.hpp"
 #include "pack_support.hpp"
+#include "store/lease.hpp"
 #include "store/pack_format.hpp"
 #include "store/pack_scan.hpp"
 #include "store_conformance.hpp"
@@ -244,6 +245,37 @@ TEST_SUITE("pack_store") {
     CHECK(failure.code() == store_errc::damaged_index);
     CHECK(failure.remedy().find("diskdump reindex") != std::string::npos);
     CHECK_FALSE(fs::exists(folder / ".blockstore/packs.db"));
+  }
+
+  TEST_CASE("a store whose maker was killed before its index was there is an empty one") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    auto const remove_index = [&] {
+      for (auto const* const name : {"packs.db", "packs.db-wal", "packs.db-shm"}) {
+        fs::remove(folder / (std::string(".blockstore/") + name));
+      }
+    };
+    remove_index();
+    store_open_options options;
+    options.read_only = true;
+    {
+      auto const store = open_store(folder.path(), options);
+      CHECK(store->missing(std::vector{make_block(1).id}) == std::vector{true});
+      CHECK(store->stats().blocks == 0);
+    }
+    auto const opened = open_leased_store(folder.path(), {}, "running");
+    (void)opened.store->put(make_block(1).id, make_block(1).frame);
+    opened.store->barrier();
+    CHECK(holds(*opened.store, make_block(1).id));
+  }
+
+  TEST_CASE("a dump into a store whose index is gone makes it again") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 3);
+    fs::remove(folder / ".blockstore/packs.db");
+    auto const opened = open_leased_store(folder.path(), {}, "running");
+    for (std::uint64_t i : {0, 1, 2}) CHECK(holds(*opened.store, make_block(i).id));
   }
 
   TEST_CASE("an index that is gone is made again from what is whole in the packs") {
