@@ -194,6 +194,11 @@ inline constexpr std::size_t verify_blocks_per_hop = 32;
 // memory, 100 bytes a block: 8192 × 100 = 0.8 MB.
 inline constexpr std::size_t epoch_blocks_max = 8192;
 inline constexpr std::uint64_t epoch_bytes_max = 1 * GiB;
+// Kept back on a store's disk for what is no block: the rows of an epoch, each of which may change
+// a page of 4 KiB of its own in the index (8192 × 4 KiB = 32 MiB), and 8 MiB of manifests.
+inline constexpr std::uint64_t held_room_bytes_max = epoch_blocks_max * 4 * KiB + 8 * MiB;
+// At most this part of what is free, where that is less: stores on small disks have small indexes.
+inline constexpr std::uint64_t held_room_part = 8;
 
 // ---- Lists of targets ---------------------------------------------------------------------------
 // --targets-from: a line holds a target with a few paths, quoted at worst, and its flags.

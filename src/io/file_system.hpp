@@ -1,5 +1,5 @@
-// The file system as the store needs it: ten blocking calls on paths below one root directory, so
-// that tests can fail the n-th call and cut the power. All calls are thread-safe and made on the
+// The file system as the store needs it: a dozen blocking calls on paths below one root directory,
+// so that tests can fail the n-th call and cut the power. All calls are thread-safe and made on the
 // caller's thread, never on the event loop.
 //
 // Paths are relative to the root ("" is the root itself), without "..". Failures throw `error` with
@@ -52,6 +52,11 @@ class append_file {
   // Adds to the end. A write that fails may have added a part.
   virtual void append(byte_view bytes) = 0;
 
+  // When it returns, the file can grow to this size however full the file system becomes; where the
+  // file system promises nothing of the kind, it returns all the same. What is not used is given
+  // back when the file is closed. May run beside append(). Throws no_space.
+  virtual void reserve(std::uint64_t size_bytes) { (void)size_bytes; }
+
   // When it returns, the content and size as they were at the call survive a power cut; the name
   // is the directory's matter.
   virtual void sync() = 0;
@@ -81,6 +86,15 @@ class file_system {
   // Creates an empty file to add to; nullptr where the path exists. The directory must exist.
   [[nodiscard]] virtual std::unique_ptr<append_file> create_appendable(std::string const& path,
                                                                        write_back when) = 0;
+
+  // Creates a file that takes up this much room until it is removed. False where the path exists,
+  // there is not that much room, or the file system promises none.
+  [[nodiscard]] virtual bool hold_room(std::string const& path, std::uint64_t bytes) {
+    (void)path, (void)bytes;
+    return false;
+  }
+  // What is free for us; 0 where nobody can tell.
+  [[nodiscard]] virtual std::uint64_t room_bytes() { return 0; }
 
   // Adds to the end of an existing file. A write that fails may have added a part.
   virtual void append(std::string const& path, byte_view bytes) = 0;

@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,10 +41,39 @@ void write_all(int file, byte_view bytes, std::string const& shown) {
   }
 }
 
+// 0, or the errno.
+int allocate(int file, int mode, std::uint64_t offset_bytes, std::uint64_t bytes) {
+  int result = 0;
+  do {
+    result = ::fallocate(file, mode, static_cast<off_t>(offset_bytes), static_cast<off_t>(bytes));
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
 class posix_append_file final : public append_file {
  public:
   posix_append_file(unique_fd file, std::string shown, write_back when)
       : file_(std::move(file)), shown_(std::move(shown)), when_(when) {}
+
+  ~posix_append_file() override {
+    // Cuts nothing but what lies behind the end.
+    struct stat status{};
+    if (reserved_bytes_ > size_bytes_ && ::fstat(file_.get(), &status) == 0) {
+      (void)!::ftruncate(file_.get(), status.st_size);
+    }
+  }
+  posix_append_file(posix_append_file const&) = delete;
+  posix_append_file& operator=(posix_append_file const&) = delete;
+
+  void reserve(std::uint64_t size_bytes) override {
+    if (size_bytes <= reserved_bytes_) return;
+    int const why =
+        allocate(file_.get(), FALLOC_FL_KEEP_SIZE, reserved_bytes_, size_bytes - reserved_bytes_);
+    if (why == ENOSPC || why == EDQUOT) {
+      throw disk_error(why, io_direction::write, "fallocate", shown_);
+    }
+    if (why == 0) reserved_bytes_ = size_bytes;
+  }
 
   void append(byte_view bytes) override {
     write_all(file_.get(), bytes, shown_);
@@ -66,6 +96,7 @@ class posix_append_file final : public append_file {
   std::string shown_;
   write_back when_;
   std::uint64_t size_bytes_ = 0;
+  std::uint64_t reserved_bytes_ = 0;
 };
 
 class posix_read_file final : public read_file {
@@ -127,6 +158,20 @@ class posix_file_system final : public file_system {
       throw failed(io_direction::write, "create", path);
     }
     return std::make_unique<posix_append_file>(std::move(file), shown(path), when);
+  }
+
+  bool hold_room(std::string const& path, std::uint64_t bytes) override {
+    unique_fd const file(open_at(path, O_WRONLY | O_CREAT | O_EXCL));
+    if (!file) return false;
+    if (allocate(file.get(), 0, 0, bytes) == 0) return true;
+    (void)::unlinkat(directory_.get(), path.c_str(), 0);
+    return false;
+  }
+
+  std::uint64_t room_bytes() override {
+    struct statvfs status{};
+    if (::fstatvfs(directory_.get(), &status) != 0) return 0;
+    return std::uint64_t{status.f_bavail} * status.f_frsize;
   }
 
   void append(std::string const& path, byte_view bytes) override {

@@ -33,7 +33,8 @@ enum class store_errc {
   no_such_manifest,
   bad_name,            // a manifest name that would leave its folder
   block_size_differs,  // the store was made with another block size
-  cannot_write,        // full, read-only, no permission
+  cannot_write,        // read-only, no permission, a bad disk
+  store_full,          // the file system or the quota has no room for it
   cannot_read,         // a folder or file that has to be read to be sure
   busy,                // another process does the same work on this store
 };
@@ -110,6 +111,10 @@ class block_store {
   // Takes blocks out of the index, then deletes them. Unknown ones are ignored. The caller makes
   // sure that nobody relies on them.
   virtual void remove(std::span<block_id const> ids) = 0;
+
+  // For who writes something beside the blocks and found the disk full: the store gives up the room
+  // that it keeps back for that. True where another try is worth it. Takes no block from then on.
+  virtual bool give_room() noexcept { return false; }
 
   // Of the index: what no barrier covered yet is not counted.
   [[nodiscard]] virtual store_stats stats() = 0;

@@ -54,6 +54,17 @@ bool loose_store::put(block_id const& id, byte_view frame) {
   parts_.check_writable();
   epochs_.throw_if_lost();
   if (epochs_.contains(id)) return false;
+  parts_.room->before_block();
+  try {
+    return put_block(id, frame);
+  } catch (error const& failure) {
+    // What others have stored already is to get its rows.
+    if (failure.code() == store_errc::store_full) (void)parts_.room->give_up();
+    throw;
+  }
+}
+
+bool loose_store::put_block(block_id const& id, byte_view frame) {
   auto const hex = id.hex();
   // Before the name is looked at: from here on no collector takes the file that has it.
   parts_.index->absolve(id);
@@ -189,10 +200,12 @@ loose_store::flush_result loose_store::flush(epoch const& blocks) {
     std::vector<stored_block> rows;
     rows.reserve(blocks.size());
     for (auto const& [id, block] : blocks) rows.push_back({id, block.stored_bytes, {}});
-    parts_.index->insert(rows, [&] {
-      result.lost = true;
-      secure_found_blocks(blocks);
-      result.lost = false;
+    parts_.room->use([&] {
+      parts_.index->insert(rows, [&] {
+        result.lost = true;
+        secure_found_blocks(blocks);
+        result.lost = false;
+      });
     });
   } catch (...) {
     result.failure = as_store_error(std::current_exception());

@@ -27,6 +27,7 @@ class loose_store final : public block_store {
   void barrier() override;
   void list(std::function<void(stored_block const&)> const& each) override;
   void remove(std::span<block_id const> ids) override;
+  bool give_room() noexcept override { return parts_.room && parts_.room->give_up(); }
   store_stats stats() override { return parts_.index->stats(); }
   store_properties const& properties() const noexcept override { return parts_.properties; }
 
@@ -43,6 +44,7 @@ class loose_store final : public block_store {
   enum class found : std::uint8_t { absent, good, bad };
   enum class settled : std::uint8_t { created, rescued, known };
 
+  [[nodiscard]] bool put_block(block_id const& id, byte_view frame);
   [[nodiscard]] std::string shown(std::string const& hex) const;  // a block's path for messages
   [[nodiscard]] settled place(block_id const& id, std::string const& hex, byte_view frame,
                               std::string const& temporary);

@@ -51,15 +51,34 @@ bool same_file_system(std::string const& a, std::string const& b) noexcept {
          first.st_dev == second.st_dev;
 }
 
+// On a disk that blocks have filled, the store has room for a manifest. nullptr: no store.
+template <class Write>
+decltype(auto) writing_with_room(block_store* store, Write const& write) {
+  try {
+    return writing(write);
+  } catch (error const& failure) {
+    if (failure.code() != store_errc::store_full || store == nullptr) throw;
+    if (!store->give_room()) throw;
+  }
+  return writing(write);
+}
+
 }  // namespace
 
 struct manifest_writer::state {
-  state(std::string base, std::string name, manifest_header const& header, block_store* lists,
+  // Before its first use, which deduces its type.
+  template <class Write>
+  decltype(auto) write(Write const& action) {
+    return writing_with_room(store_, action);
+  }
+
+  state(std::string base, std::string name, manifest_header const& header, block_store* store,
         file_system* files)
       : base_(std::move(base)),
         name_(std::move(name)),
         blocks_total_(header.geometry.blocks()),
-        lists_(lists),
+        store_(store),
+        lists_(store != nullptr && keeps_lists(*store) ? store : nullptr),
         owned_files_(files == nullptr ? make_posix_file_system(base_) : nullptr),
         files_(files == nullptr ? *owned_files_ : *files),
         layout_(std::string(blockstore_name) + "/"),
@@ -78,7 +97,7 @@ struct manifest_writer::state {
       buffer_ += lists_explained;
     }
     for (auto const& [key, value] : header.extra) line(key, value);
-    writing([&] { (void)files_.create_exclusive(path_, as_bytes(buffer_)); });
+    write([&] { (void)files_.create_exclusive(path_, as_bytes(buffer_)); });
     written_bytes_ = header_bytes_ = buffer_.size();
     header_comments_ = comments_;
     buffer_.clear();
@@ -131,7 +150,7 @@ struct manifest_writer::state {
 
   void flush_if(bool wanted) {
     if (!wanted || buffer_.empty()) return;
-    writing([&] {
+    write([&] {
       if (torn_) keep_only(written_bytes_);
       // A write that fails may have added a part, which must not stand before the whole.
       torn_ = true;
@@ -183,7 +202,7 @@ struct manifest_writer::state {
     flush_if(true);
     std::uint64_t bytes = blocks.value * limits::manifest_bytes_per_block;
     if (lists_ != nullptr) bytes = rewind_lists(blocks) * limits::manifest_bytes_per_list;
-    writing([&] { keep_only(header_bytes_ + bytes); });
+    write([&] { keep_only(header_bytes_ + bytes); });
     added_ = blocks;
     comments_ = header_comments_;
     // Only lines behind the last block were taken back; nobody adds it again.
@@ -229,7 +248,7 @@ struct manifest_writer::state {
   void keep_interrupted() {
     DISKDUMP_ASSERT(!published_ && digests_.empty());
     flush_if(true);
-    writing([&] {
+    write([&] {
       auto const folder = layout_.in(interrupted_folder);
       auto const target = layout_.in(interrupted_file(name_));
       files_.make_directories(folder);
@@ -308,7 +327,7 @@ struct manifest_writer::state {
   std::string publish(clock_source::wall date) {
     DISKDUMP_ASSERT(!published_ && added_ == blocks_total_ && digests_.empty());
     flush_if(true);
-    return writing([&] {
+    return write([&] {
       auto const folder = date_folder(date);
       auto target = place_in(folder);
       try {
@@ -342,6 +361,7 @@ struct manifest_writer::state {
   std::string name_;
   block_count blocks_total_;
   block_count added_;
+  block_store* store_;             // none: nobody keeps room for this manifest
   block_store* lists_;             // none: the manifest holds the digests itself
   std::vector<block_id> digests_;  // that are in no list yet; fewer than one holds
   std::uint64_t lists_written_ = 0;
@@ -372,10 +392,8 @@ manifest_writer::manifest_writer(std::string base, std::string name, manifest_he
 manifest_writer::manifest_writer(std::string base, std::string name, manifest_header header,
                                  block_store& store, file_system* files) {
   check_manifest_name(name);
-  auto* const lists = keeps_lists(store) ? &store : nullptr;
-  state_ = writing([&] {
-    return std::make_unique<state>(std::move(base), std::move(name), header, lists, files);
-  });
+  state_ = writing_with_room(
+      &store, [&] { return std::make_unique<state>(base, name, header, &store, files); });
 }
 
 manifest_writer::~manifest_writer() = default;

@@ -138,7 +138,7 @@ bool compaction::copy_one(std::uint32_t number, std::span<store_index::known_blo
   }
   if (!writer_) {
     scratch_.emplace(store_.blockstore, store_.files, store_.layout);
-    writer_.emplace(store_.files, store_.layout, *scratch_, store_.level);
+    writer_.emplace(store_.files, store_.layout, *scratch_, nullptr, store_.level);
   }
   for (auto const& known : blocks) {
     auto const bytes = view(known.block);

@@ -26,7 +26,7 @@ pack_store::pack_store(store_parts parts)
         .cause("there is no such file")
         .remedy("run diskdump reindex, which makes it again from the packs");
   }
-  writer_.emplace(*parts_.files, parts_.layout, *parts_.scratch, parts_.level);
+  writer_.emplace(*parts_.files, parts_.layout, *parts_.scratch, parts_.room.get(), parts_.level);
 }
 
 std::vector<bool> pack_store::missing(std::span<block_id const> ids) {
@@ -167,7 +167,7 @@ pack_store::flush_result pack_store::flush(epochs<fresh_block>::epoch const& blo
     std::vector<stored_block> rows;
     rows.reserve(blocks.size());
     for (auto const& [id, block] : blocks) rows.push_back({id, block.stored_bytes, block.place});
-    parts_.index->insert(rows, [] {});
+    parts_.room->use([&] { parts_.index->insert(rows, [] {}); });
   } catch (...) {
     result.failure = as_store_error(std::current_exception());
   }

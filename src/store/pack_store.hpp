@@ -28,6 +28,7 @@ class pack_store final : public block_store {
     parts_.index->list(each);
   }
   void remove(std::span<block_id const> ids) override;
+  bool give_room() noexcept override { return parts_.room && parts_.room->give_up(); }
   store_stats stats() override { return parts_.index->stats(); }
   store_properties const& properties() const noexcept override { return parts_.properties; }
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/assert.hpp"
+#include "io/io_errc.hpp"
 #include "store/pack_format.hpp"
 #include "store/store_error.hpp"
 
@@ -32,8 +33,8 @@ std::vector<pack_file> list_packs(file_system& files, store_layout const& layout
 }
 
 pack_writer::pack_writer(file_system& files, store_layout layout, scratch_folder& scratch,
-                         durability level)
-    : files_(files), layout_(std::move(layout)), scratch_(scratch), level_(level) {}
+                         held_room* room, durability level)
+    : files_(files), layout_(std::move(layout)), scratch_(scratch), room_(room), level_(level) {}
 
 void pack_writer::throw_if_failed() const {
   if (failure_) throw *failure_;
@@ -67,6 +68,47 @@ void pack_writer::begin_pack() {
   new_names_ = true;
   buffer_.reserve(limits::pack_write_bytes);
   pack_bytes_ = limits::pack_header_bytes;
+  reserved_bytes_ = 0;
+}
+
+// Want of room is the matter of whose block it is; what others added lies in packs that are whole.
+void pack_writer::begin_pack_or_fail() {
+  if (room_ != nullptr) room_->before_block();
+  try {
+    writing([this] { begin_pack(); });
+  } catch (...) {
+    auto const failure = as_store_error(std::current_exception());
+    give_up_room(failure);
+    if (failure.code() != store_errc::store_full) failure_ = failure;
+    throw failure;
+  }
+}
+
+// The buffer holds blocks of all targets. Without room for them in the file, a write for which the
+// last of them left none would lose the others, too.
+void pack_writer::reserve(std::uint64_t entry_bytes) {
+  auto const needed = pack_bytes_ + entry_bytes;
+  if (needed <= reserved_bytes_) return;
+  if (room_ != nullptr) room_->before_block();
+  try {
+    // In large steps while there is plenty.
+    pack_->file->reserve(needed + limits::pack_write_bytes);
+    reserved_bytes_ = needed + limits::pack_write_bytes;
+    return;
+  } catch (error const& failure) {
+    if (failure.code() != io_errc::no_space) throw as_cannot_write(failure);
+  }
+  try {
+    writing([&] { pack_->file->reserve(needed); });
+  } catch (error const& failure) {
+    give_up_room(failure);
+    throw;
+  }
+  reserved_bytes_ = needed;
+}
+
+void pack_writer::give_up_room(error const& failure) noexcept {
+  if (room_ != nullptr && failure.code() == store_errc::store_full) (void)room_->give_up();
 }
 
 // Writes what is in the buffer, without the lock, after what is being written now. Returns the pack
@@ -115,13 +157,9 @@ block_place pack_writer::add(block_id const& id, byte_view frame) {
     throw_if_failed();
     if (pack_ && (pack_bytes_ < limits::pack_bytes || !buffer_.empty())) continue;
     ended = std::move(pack_);
-    try {
-      writing([this] { begin_pack(); });
-    } catch (...) {
-      failure_ = as_store_error(std::current_exception());
-      throw;
-    }
+    begin_pack_or_fail();
   }
+  reserve(entry_bytes);
   block_place const place{pack_->number, static_cast<std::uint32_t>(pack_bytes_)};
   append_pack_entry(buffer_, id, block_codec::lz4, frame);
   pack_bytes_ += entry_bytes;

@@ -15,6 +15,7 @@
 #include "base/limits.hpp"
 #include "io/file_system.hpp"
 #include "store/block_store.hpp"
+#include "store/held_room.hpp"
 #include "store/layout.hpp"
 #include "store/scratch.hpp"
 
@@ -23,11 +24,14 @@ namespace diskdump {
 class pack_writer {
  public:
   // `files` reaches .blockstore through `layout`; it and `scratch`, whose lock says that the
-  // packs have a writer, outlive this object.
-  pack_writer(file_system& files, store_layout layout, scratch_folder& scratch, durability level);
+  // packs have a writer, outlive this object. So does `room`, which is given up when there is no
+  // other; nullptr: entries take what there is.
+  pack_writer(file_system& files, store_layout layout, scratch_folder& scratch, held_room* room,
+              durability level);
 
-  // Adds an LZ4 frame; returns the place of its entry, which is not in the file yet. After a write
-  // that failed nobody knows what is in the file: this call and all later ones throw it.
+  // Adds an LZ4 frame; returns the place of its entry, which is not in the file yet, though the
+  // room for it is taken: where there is none, only this call throws store_full. After a write that
+  // failed nobody knows what is in the file: this call and all later ones throw it.
   [[nodiscard]] block_place add(block_id const& id, byte_view frame);
 
   // When it returns, everything that was added before is in its file, and durable unless the level
@@ -49,18 +53,23 @@ class pack_writer {
   using lock = std::unique_lock<std::mutex>;
   void throw_if_failed() const;
   void begin_pack();
+  void begin_pack_or_fail();
+  void reserve(std::uint64_t entry_bytes);
+  void give_up_room(error const& failure) noexcept;
   [[nodiscard]] std::shared_ptr<open_pack> write_buffer(lock& held);
   void make_durable(open_pack& pack);
 
   file_system& files_;
   store_layout layout_;
   scratch_folder& scratch_;
+  held_room* room_;
   durability level_;
 
   mutable std::mutex mutex_;
   std::condition_variable written_;
-  std::shared_ptr<open_pack> pack_;  // the one that is added to
-  std::uint64_t pack_bytes_ = 0;     // of it, with what is in the buffer
+  std::shared_ptr<open_pack> pack_;   // the one that is added to
+  std::uint64_t pack_bytes_ = 0;      // of it, with what is in the buffer
+  std::uint64_t reserved_bytes_ = 0;  // of it, which it can grow to
   byte_vector buffer_;
   bool writing_ = false;  // somebody writes spare_
   byte_vector spare_;

@@ -52,11 +52,14 @@ error sqlite_connection::failure(int result) const {
           .remedy(
               "run diskdump reindex, which moves it aside and builds it again from the block "
               "files");
-    default:
-      return error(store_errc::cannot_write, severity::permanent)
+    default: {
+      // The second one: no room for the index of the log, which SQLite maps into memory.
+      bool const full = (result & 0xff) == SQLITE_FULL || result == SQLITE_IOERR_SHMSIZE;
+      return error(full ? store_errc::store_full : store_errc::cannot_write, severity::permanent)
           .path(shown_)
           .cause(text)
           .remedy("free space there or check its permissions and its disk");
+    }
   }
 }
 

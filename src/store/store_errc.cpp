@@ -28,6 +28,8 @@ std::string_view sentence(store_errc e) noexcept {
       return "the store was made with another block size";
     case store_errc::cannot_write:
       return "the store cannot be written";
+    case store_errc::store_full:
+      return "the store has no room left";
     case store_errc::cannot_read:
       return "a part of the store cannot be read";
     case store_errc::busy:

@@ -24,7 +24,8 @@ error as_cannot_write(error const& failure) {
   auto const remedy = failure.remedy().empty()
                           ? std::string("free space there or check its permissions and its disk")
                           : failure.remedy();
-  return error(store_errc::cannot_write, severity::permanent)
+  bool const full = failure.code() == io_errc::no_space;
+  return error(full ? store_errc::store_full : store_errc::cannot_write, severity::permanent)
       .path(failure.path())
       .cause(whole_cause(failure))
       .remedy(remedy);

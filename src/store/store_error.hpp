@@ -11,7 +11,8 @@
 
 namespace diskdump {
 
-// The same failure as cannot_write: path, cause and remedy stay.
+// The same failure as cannot_write, or store_full where it is for want of room: path, cause and
+// remedy stay. What throws cannot_write throws store_full as well.
 [[nodiscard]] error as_cannot_write(error const& failure);
 
 // Something of the store's cannot be looked at, so nobody knows what is in it: the same failure as

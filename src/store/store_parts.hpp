@@ -8,6 +8,7 @@
 #include "io/file_system.hpp"
 #include "store/block_shelf.hpp"
 #include "store/block_store.hpp"
+#include "store/held_room.hpp"
 #include "store/index.hpp"
 #include "store/layout.hpp"
 #include "store/scratch.hpp"
@@ -21,6 +22,7 @@ struct store_parts {
   file_system* files = nullptr;
   store_layout layout{""};
   std::unique_ptr<scratch_folder> scratch;  // none when read-only
+  std::unique_ptr<held_room> room;          // the same
   store_format format = store_format::loose;
   std::unique_ptr<store_index> index;
   std::unique_ptr<block_shelf> shelf;

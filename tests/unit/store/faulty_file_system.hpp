@@ -255,9 +255,9 @@ class faulty_file_system final : public file_system {
 inline std::vector<std::pair<store_format, faulty_file_system::cut>> every_power_cut() {
   using cut = faulty_file_system::cut;
   std::vector<std::pair<store_format, cut>> cases;
-  for (auto const format : both_formats) {
+  for (auto const kind : both_formats) {
     for (auto const how : {cut::empties_files, cut::zeroes_data, cut::undoes_changes}) {
-      cases.emplace_back(format, how);
+      cases.emplace_back(kind, how);
     }
   }
   return cases;

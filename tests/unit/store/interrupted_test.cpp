@@ -139,7 +139,7 @@ TEST_SUITE("interrupted") {
             writer.add(id);
           }
         };
-        CHECK(thrown_by([&] { add_until(5000); }).code() == store_errc::cannot_write);
+        CHECK(thrown_by([&] { add_until(5000); }).code() == store_errc::store_full);
         // Another program has made room.
         if (next == then::goes_on) add_until(3000);
         if (next == then::is_taken_back) writer.rewind({added -= 5});

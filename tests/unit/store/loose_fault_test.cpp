@@ -108,7 +108,7 @@ TEST_SUITE("loose_store_faults") {
     CHECK(store->get(block.id) == block.frame);
     CHECK(rows_in_index(folder.path()) == 1);
     check_rows_are_true(folder.path());
-    CHECK(files_below(folder / ".blockstore/tmp") == 1);  // the copy is gone, the lock is not
+    CHECK(files_below(folder / ".blockstore/tmp") == 2);  // the copy is gone, lock and room are not
   }
 
   TEST_CASE("when the sync fails no block of the epoch counts, now or after reopening") {
@@ -125,16 +125,16 @@ TEST_SUITE("loose_store_faults") {
         if (which == call::sync) throw disk_error(ENOSPC, io_direction::write, "syncfs", path);
       };
       auto const failure = thrown_by([&] { store->barrier(); });
-      CHECK(failure.code() == store_errc::cannot_write);
+      CHECK(failure.code() == store_errc::store_full);
       CHECK_FALSE(failure.remedy().empty());
       CHECK_FALSE(holds(*store, lost.id));
       CHECK(holds(*store, durable.id));
       CHECK(store->get(durable.id) == durable.frame);
       // Another target of this process may have been told that the store has the lost block.
       files.before = nullptr;
-      CHECK(thrown_by([&] { store->barrier(); }).code() == store_errc::cannot_write);
+      CHECK(thrown_by([&] { store->barrier(); }).code() == store_errc::store_full);
       CHECK(thrown_by([&] { (void)store->put(lost.id, lost.frame); }).code() ==
-            store_errc::cannot_write);
+            store_errc::store_full);
     }
     CHECK_FALSE(fs::exists(block_file(folder.path(), lost.id)));
     auto const store = open_test_store(folder.path());
@@ -229,7 +229,7 @@ TEST_SUITE("loose_store_faults") {
         if (which == at) throw disk_error(EDQUOT, io_direction::write, "test", path);
       };
       auto const failure = thrown_by([&] { (void)store->put(block.id, block.frame); });
-      CHECK(failure.code() == store_errc::cannot_write);
+      CHECK(failure.code() == store_errc::store_full);
       CHECK_FALSE(failure.path().empty());
       CHECK_FALSE(failure.cause().empty());
       CHECK_FALSE(failure.remedy().empty());
@@ -270,7 +270,7 @@ TEST_SUITE("loose_store_faults") {
       store->barrier();
       for (auto const& block : blocks) CHECK(store->get(block.id) == block.frame);
       CHECK(store->stats().blocks == blocks.size());
-      CHECK(files_below(folder / ".blockstore/tmp") == 1);
+      CHECK(files_below(folder / ".blockstore/tmp") == 2);  // the lock and the room
       CHECK(std::distance(fs::directory_iterator(folder / ".blockstore/tmp"),
                           fs::directory_iterator()) == 2);
     }

@@ -1,10 +1,10 @@
 // Opening stores: new ones, broken ones, read-only ones, several processes at once.
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/format.hpp"
 #include "faulty_file_system.hpp"
+#include "small_mount.hpp"
 #include "store/scratch.hpp"
 #include "store/sqlite.hpp"
 #include "store_support.hpp"
@@ -33,30 +33,6 @@ int in_child(Action&& action) {
   REQUIRE(::waitpid(child, &status, 0) == child);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
-
-// A tmpfs of its own, where this user may mount one.
-class small_mount {
- public:
-  explicit small_mount(char const* options) {
-    mounted_ = ::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, options) == 0;
-    if (!mounted_) MESSAGE("not run: this user may not mount a tmpfs");
-  }
-  ~small_mount() {
-    if (mounted_) (void)::umount2(folder_.path().c_str(), MNT_DETACH);
-  }
-  small_mount(small_mount const&) = delete;
-  small_mount& operator=(small_mount const&) = delete;
-
-  [[nodiscard]] bool mounted() const noexcept { return mounted_; }
-  [[nodiscard]] std::string const& path() const noexcept { return folder_.path(); }
-  void make_read_only() const {
-    REQUIRE(::mount(nullptr, path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
-  }
-
- private:
-  test_folder folder_;
-  bool mounted_ = false;
-};
 
 store_open_options reading() {
   store_open_options options;
@@ -331,7 +307,7 @@ TEST_SUITE("open_store") {
     CHECK_FALSE(fs::exists(folder / ".blockstore/quarantine"));
   }
 
-  TEST_CASE("a full file system: cannot_write with a remedy, and no torn or temporary file stays") {
+  TEST_CASE("a full file system: store_full with a remedy, and no torn or temporary file stays") {
     small_mount const mount("size=2m");
     if (!mount.mounted()) return;
     auto const store = open_test_store(mount.path());
@@ -341,7 +317,7 @@ TEST_SUITE("open_store") {
         (void)store->put(block.id, block.frame);
       }
     });
-    CHECK(failure.code() == store_errc::cannot_write);
+    CHECK(failure.code() == store_errc::store_full);
     CHECK(failure.cause().find("no space left") != std::string::npos);
     CHECK_FALSE(failure.remedy().empty());
     for (auto const& entry : fs::recursive_directory_iterator(mount.path())) {
