@@ -49,6 +49,7 @@ class measured_store final : public block_store {
   }
   void list(std::function<void(stored_block const&)> const& each) override { inner_.list(each); }
   void remove(std::span<block_id const> ids) override { inner_.remove(ids); }
+  bool give_room() noexcept override { return inner_.give_room(); }
   [[nodiscard]] store_stats stats() override { return inner_.stats(); }
   [[nodiscard]] store_properties const& properties() const noexcept override {
     return inner_.properties();
