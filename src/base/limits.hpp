@@ -236,8 +236,6 @@ inline constexpr std::size_t upkeep_blocks_per_task = 1024;
 inline constexpr std::size_t upkeep_bytes_per_task = 4 * MiB;
 // What it reads at once: little enough to be in a core's own cache when it is hashed.
 inline constexpr std::size_t upkeep_bytes_per_read = 256 * KiB;
-// At the same time, each over all rows of the index.
-inline constexpr unsigned upkeep_queries_max = 4;
 // What verify lists one by one; more are counted.
 inline constexpr std::size_t verify_findings_max = 100'000;
 inline constexpr unsigned upkeep_threads_max = 64;
@@ -265,8 +263,22 @@ inline constexpr unsigned pack_live_percent_min = 70;
 // Packs smaller than a quarter are put together once there are so many of them.
 inline constexpr std::size_t pack_small_bytes = pack_bytes / 4;
 inline constexpr std::size_t pack_small_count_max = 16;
-// Packs whose rows gc looks for at once.
-inline constexpr std::size_t pack_copies_per_step = 1024;
+// Packs that gc removes under the index's write lock, 1 to 20 ms each on a disk that turns: a dump
+// waits so long at the most, far below index_wait_max.
+inline constexpr std::size_t pack_removals_per_step = 64;
+// Between two such steps: a waiting dump, which looks every index_busy_pause, gets its turn.
+inline constexpr std::chrono::milliseconds pack_removal_pause{5};
+static_assert(pack_removal_pause > 2 * index_busy_pause);
+// Looks at all rows for packs that are not in use; another one is needed where a reindex gave rows
+// to what lay in them meanwhile. What is left then is left to the next gc.
+inline constexpr unsigned pack_removal_scans_max = 4;
+// Rows that are dealt out to a file by the ranges of packs that they are in: 1024 million of them
+// in windows of upkeep_files_per_window, more in larger ones. What waits to be written is bounded
+// over all ranges, so that a piece for one of them is 32 KiB or more.
+inline constexpr std::size_t pack_row_ranges_max = 1024;
+inline constexpr std::size_t pack_row_buffer_bytes = 32 * MiB;
+inline constexpr std::size_t pack_row_piece_bytes_max = 256 * KiB;
+static_assert(pack_row_buffer_bytes / pack_row_ranges_max >= 32 * KiB);
 // Packs that a store keeps open for fetch(), and what it reads of one at once.
 inline constexpr std::size_t pack_files_open_max = 32;
 inline constexpr std::size_t pack_fetch_bytes_max = 1 * MiB;

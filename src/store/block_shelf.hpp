@@ -119,11 +119,11 @@ void examine_window(block_shelf& shelf, std::span<upkeep_block const> window, un
                     std::function<void(upkeep_block const&, block_condition const&)> const& each);
 
 // `files`, which reaches .blockstore through `layout`, outlives them. `blockstore` is its real
-// path.
+// path. `read_only`: nothing below it is changed.
 [[nodiscard]] std::unique_ptr<block_shelf> make_loose_shelf(file_system& files,
                                                             store_layout layout);
 [[nodiscard]] std::unique_ptr<block_shelf> make_pack_shelf(file_system& files, store_layout layout,
-                                                           std::string blockstore,
-                                                           durability level);
+                                                           std::string blockstore, durability level,
+                                                           bool read_only = false);
 
 }  // namespace diskdump

@@ -225,14 +225,17 @@ void store_index::adopt(std::span<stored_block const> blocks,
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
   sqlite_statement replace(*writer_, sql_.insert_row("REPLACE"));
+  bool any = false;
   for (auto const& block : blocks) {
     if (!exists(block)) continue;
+    any = true;
     index_key const key(options_.format, block.id);
     sql_.bind_row(replace, key, block);
     (void)replace.step();
     key.bind(*absolve_, 1);
     (void)absolve_->step();
   }
+  if (any && options_.format == store_format::pack) count_adoption();
   transaction.commit();
 }
 
@@ -293,8 +296,10 @@ std::vector<store_index::known_block> store_index::known_between(block_id const&
   return found;
 }
 
-void store_index::list(std::function<void(stored_block const&)> const& each) {
-  if (options_.read_only && !path_exists(options_.path)) return;
+// In steps of a read transaction each: one that stays would keep the log from being emptied and,
+// where SQLite has no log, dumps from committing. False where `each` said so.
+bool store_index::for_each_row(char const* table,
+                               std::function<bool(stored_block const&)> const& each) {
   // The last key as it stands in the table, whatever it is; keys of blobs sort after those of text.
   std::optional<std::string> after;
   std::vector<stored_block> rows;
@@ -303,8 +308,8 @@ void store_index::list(std::function<void(stored_block const&)> const& each) {
     {
       reader_lease const reader(*this);
       sqlite_statement select(*reader->connection,
-                              format("SELECT {} FROM blocks {} ORDER BY hash LIMIT ?2",
-                                     sql_.row_columns(), after ? "WHERE hash > ?1" : ""));
+                              format("SELECT {} FROM {} {} ORDER BY hash LIMIT ?2",
+                                     sql_.row_columns(), table, after ? "WHERE hash > ?1" : ""));
       auto const from = std::exchange(after, std::nullopt);
       bool const text = options_.format == store_format::loose;
       if (from && text) select.bind(1, std::string_view(*from));
@@ -313,14 +318,36 @@ void store_index::list(std::function<void(stored_block const&)> const& each) {
       std::size_t count = 0;
       std::string last;
       while (select.step()) {
-        ++count;
-        last = text ? select.text(0) : as_text(select.blob(0));
+        if (++count == limits::index_rows_per_step) {
+          last = text ? select.text(0) : as_text(select.blob(0));
+        }
         if (auto const row = sql_.row(select)) rows.push_back(*row);
       }
       if (count == limits::index_rows_per_step) after = std::move(last);
     }
-    for (auto const& row : rows) each(row);
+    for (auto const& row : rows) {
+      if (!each(row)) return false;
+    }
   } while (after);
+  return true;
+}
+
+void store_index::list(std::function<void(stored_block const&)> const& each) {
+  if (options_.read_only && !path_exists(options_.path)) return;
+  (void)for_each_row("blocks", [&](stored_block const& row) {
+    each(row);
+    return true;
+  });
+}
+
+void store_index::for_each_known(std::function<bool(known_block const&)> const& each) {
+  if (options_.read_only && !path_exists(options_.path)) return;
+  auto const known = [&](bool condemned) {
+    return [&each, condemned](stored_block const& row) { return each({row, condemned}); };
+  };
+  if (!for_each_row("blocks", known(false))) return;
+  bool const both = reader_lease(*this)->condemned != nullptr;
+  if (both) (void)for_each_row("condemned", known(true));
 }
 
 store_stats store_index::stats() {

@@ -86,6 +86,10 @@ class store_index {
   };
   [[nodiscard]] std::vector<known_block> known_between(block_id const& first, block_id const& last);
 
+  // All rows, then all condemned blocks, in ascending order each, until `each` says false. No lock
+  // is held while `each` runs. What is added or taken away meanwhile may or may not be seen.
+  void for_each_known(std::function<bool(known_block const&)> const& each);
+
   // In one transaction: takes the rows of these blocks, and their marks of gc, away, but not of
   // those for which `keep`, asked while no other process can add rows, says true. Returns how many
   // rows went.
@@ -125,7 +129,8 @@ class store_index {
     std::uint64_t blocks_rescued = 0;
   };
   [[nodiscard]] sweep_result sweep(std::int64_t collection, sweep_actions const& actions);
-  // Forgets collections that have no condemned blocks any more.
+  // Forgets collections that have no condemned blocks any more. REQUIRES: no other process condemns
+  // blocks meanwhile (gc.lock).
   void end_collections();
 
   // ---- Packs (index_packs.cpp). REQUIRES: the format is pack. ----
@@ -138,11 +143,6 @@ class store_index {
   };
   // In ascending order of pack; packs without any are not listed.
   [[nodiscard]] std::vector<pack_use> packs_in_use();
-  // Rows and condemned blocks of the packs from `first` up to `last`, `last` included, in the
-  // order of their places; only of those that are `wanted`, if that is given.
-  [[nodiscard]] std::vector<known_block> known_in_packs(
-      std::uint32_t first, std::uint32_t last,
-      std::function<bool(std::uint32_t pack)> const& wanted = {});
   // In one transaction: rows and condemned blocks that still are where `from` says get their new
   // place. REQUIRES: what is there is whole and durable.
   struct moved_block {
@@ -151,8 +151,11 @@ class store_index {
     block_place to;
   };
   void move(std::span<moved_block const> blocks);
-  // Calls `action` with packs_in_use() while no other process can add rows.
-  void with_packs_in_use(std::function<void(std::vector<pack_use> const&)> const& action);
+  // A number that is another one after each adopt() that gave a row, of whatever process.
+  [[nodiscard]] std::int64_t adoptions();
+  // Runs `action` while no other process can add rows, if adoptions() still is `since`; false, and
+  // nothing is done, where it is not.
+  [[nodiscard]] bool unless_adopted(std::int64_t since, std::function<void()> const& action);
 
  private:
   struct reader;
@@ -167,8 +170,8 @@ class store_index {
   void use_wal() const;
   [[nodiscard]] bool any_condemned() const;
 
-  [[nodiscard]] std::vector<pack_use> packs_in_use(sqlite_connection const& connection,
-                                                   bool condemned) const;
+  void count_adoption() const;
+  bool for_each_row(char const* table, std::function<bool(stored_block const&)> const& each);
 
   index_options options_;
   index_sql sql_;

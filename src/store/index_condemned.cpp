@@ -1,5 +1,7 @@
 // What gc writes into the index: which blocks are condemned, and by which collection.
+#include <set>
 #include <thread>
+#include <vector>
 
 #include "base/format.hpp"
 #include "base/limits.hpp"
@@ -182,11 +184,22 @@ store_index::sweep_result store_index::sweep(std::int64_t collection,
   return total;
 }
 
+// The look at all condemned blocks is not made under the write lock: only gc condemns.
 void store_index::end_collections() {
+  std::set<std::int64_t> left;
+  for (auto const& c : collections()) left.insert(c.number);
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-  writer_->execute(
-      "DELETE FROM collections WHERE number NOT IN (SELECT collection FROM condemned)");
+  std::vector<std::int64_t> ended;
+  sqlite_statement select(*writer_, "SELECT number FROM collections");
+  while (select.step()) {
+    if (!left.contains(select.number(0))) ended.push_back(select.number(0));
+  }
+  sqlite_statement remove(*writer_, "DELETE FROM collections WHERE number = ?1");
+  for (auto const number : ended) {
+    remove.bind(1, number);
+    (void)remove.step();
+  }
   transaction.commit();
 }
 

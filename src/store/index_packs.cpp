@@ -1,5 +1,5 @@
-// What the index says of packs: which are in use, what is in them, and where a block went.
-#include <algorithm>
+// What the index says of packs: which are in use, where a block went, and whether a reindex has
+// given rows to what had none.
 #include <map>
 
 #include "base/assert.hpp"
@@ -8,65 +8,46 @@
 
 namespace diskdump {
 
-std::vector<store_index::pack_use> store_index::packs_in_use(sqlite_connection const& connection,
-                                                             bool condemned) const {
+namespace {
+
+constexpr char const* sql_adoptions = "PRAGMA user_version";
+
+}  // namespace
+
+std::vector<store_index::pack_use> store_index::packs_in_use() {
   DISKDUMP_ASSERT(options_.format == store_format::pack);
   std::map<std::uint32_t, pack_use> packs;
-  auto const take = [&](char const* table, store_stats pack_use::* which) {
-    // Not GROUP BY, for which SQLite would sort all rows in memory.
-    sqlite_statement select(connection, format("SELECT pack, compressed_size FROM {}", table));
-    while (select.step()) {
-      auto const number = static_cast<std::uint32_t>(select.number(0));
-      auto& pack = packs.try_emplace(number, pack_use{.pack = number}).first->second;
-      ++(pack.*which).blocks;
-      (pack.*which).stored_bytes += static_cast<std::uint64_t>(select.number(1));
-    }
-  };
-  take("blocks", &pack_use::rows);
-  if (condemned) take("condemned", &pack_use::condemned);
+  for_each_known([&](known_block const& known) {
+    auto const number = known.block.place.pack;
+    auto& pack = packs.try_emplace(number, pack_use{.pack = number}).first->second;
+    auto& stats = known.condemned ? pack.condemned : pack.rows;
+    ++stats.blocks;
+    stats.stored_bytes += known.block.stored_bytes;
+    return true;
+  });
   std::vector<pack_use> all;
   all.reserve(packs.size());
   for (auto const& [number, pack] : packs) all.push_back(pack);
   return all;
 }
 
-std::vector<store_index::pack_use> store_index::packs_in_use() {
-  if (options_.read_only && !path_exists(options_.path)) return {};
-  reader_lease const reader(*this);
-  return packs_in_use(*reader->connection, reader->condemned != nullptr);
+// In the head of the database, which is written anyway where a row is, and part of the transaction.
+void store_index::count_adoption() const {
+  auto const next = (writer_->query_number(sql_adoptions) + 1) & 0x7fff'ffff;
+  writer_->execute(format("{} = {}", sql_adoptions, next).c_str());
 }
 
-void store_index::with_packs_in_use(
-    std::function<void(std::vector<pack_use> const&)> const& action) {
+std::int64_t store_index::adoptions() {
+  reader_lease const reader(*this);
+  return reader->connection->query_number(sql_adoptions);
+}
+
+bool store_index::unless_adopted(std::int64_t since, std::function<void()> const& action) {
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction const transaction(*writer_, "BEGIN IMMEDIATE");
-  action(packs_in_use(*writer_, true));
-}
-
-std::vector<store_index::known_block> store_index::known_in_packs(
-    std::uint32_t first, std::uint32_t last,
-    std::function<bool(std::uint32_t pack)> const& wanted) {
-  std::vector<known_block> found;
-  if (options_.read_only && !path_exists(options_.path)) return found;
-  reader_lease const reader(*this);
-  auto const take = [&](char const* table, bool condemned) {
-    sqlite_statement select(
-        *reader->connection,
-        format("SELECT {} FROM {} WHERE pack BETWEEN ?1 AND ?2", sql_.row_columns(), table));
-    select.bind(1, std::int64_t{first});
-    select.bind(2, std::int64_t{last});
-    while (select.step()) {
-      auto const row = sql_.row(select);
-      if (row && (!wanted || wanted(row->place.pack))) found.push_back({*row, condemned});
-    }
-  };
-  take("blocks", false);
-  if (reader->condemned) take("condemned", true);
-  // Here rather than in SQL: there a million rows would be sorted in files.
-  std::sort(found.begin(), found.end(), [](known_block const& a, known_block const& b) {
-    return a.block.place < b.block.place;
-  });
-  return found;
+  if (writer_->query_number(sql_adoptions) != since) return false;
+  action();
+  return true;
 }
 
 void store_index::move(std::span<moved_block const> blocks) {

@@ -104,7 +104,8 @@ void open_index(store_parts& parts, store_open_options const& options) {
 
 std::unique_ptr<block_shelf> make_shelf(store_parts const& parts) {
   if (parts.format == store_format::loose) return make_loose_shelf(*parts.files, parts.layout);
-  return make_pack_shelf(*parts.files, parts.layout, parts.blockstore, parts.level);
+  return make_pack_shelf(*parts.files, parts.layout, parts.blockstore, parts.level,
+                         parts.read_only);
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "store/pack_compaction.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "base/limits.hpp"
@@ -30,11 +32,15 @@ class compaction {
   using pack_sizes = std::map<std::uint32_t, std::uint64_t>;
 
   [[nodiscard]] pack_sizes finished_packs();
-  [[nodiscard]] std::set<std::uint32_t> worth_copying(pack_sizes const& packs);
-  void copy(std::set<std::uint32_t> const& packs);
+  // Packs of which little is needed, with how many blocks that is.
+  using block_counts = std::map<std::uint32_t, std::uint64_t>;
+
+  [[nodiscard]] block_counts worth_copying(pack_sizes const& packs);
+  void copy(block_counts const& packs);
   bool copy_one(std::uint32_t pack, std::span<store_index::known_block const> blocks);
   void settle();
-  void remove_unused(pack_sizes const& packs);
+  void remove_unused(pack_sizes packs);
+  void remove(pack_sizes::value_type const& pack);
 
   pack_surroundings const& store_;
   work_monitor& monitor_;
@@ -75,30 +81,41 @@ compaction::pack_sizes compaction::finished_packs() {
   return finished;
 }
 
-std::set<std::uint32_t> compaction::worth_copying(pack_sizes const& packs) {
-  std::set<std::uint32_t> chosen;
-  std::set<std::uint32_t> small;
+compaction::block_counts compaction::worth_copying(pack_sizes const& packs) {
+  block_counts chosen;
+  block_counts small;
   for (auto const& use : store_.index.packs_in_use()) {
     auto const at = packs.find(use.pack);
     if (at == packs.end()) continue;
     auto const blocks = use.rows.blocks + use.condemned.blocks;
     auto const live = use.rows.stored_bytes + use.condemned.stored_bytes +
                       blocks * limits::pack_entry_header_bytes + limits::pack_header_bytes;
-    if (live * 100 < at->second * limits::pack_live_percent_min) chosen.insert(use.pack);
-    if (live < limits::pack_small_bytes) small.insert(use.pack);
+    if (live * 100 < at->second * limits::pack_live_percent_min) chosen.emplace(use.pack, blocks);
+    if (live < limits::pack_small_bytes) small.emplace(use.pack, blocks);
   }
   if (small.size() >= limits::pack_small_count_max) chosen.merge(small);
   return chosen;
 }
 
-void compaction::copy(std::set<std::uint32_t> const& packs) {
+void compaction::copy(block_counts const& packs) {
   monitor_.enter("compacting packs", packs.size());
-  for (auto first = packs.begin(); first != packs.end() && !monitor_.stop;) {
-    // So many at once as there are rows to look at: each look reads the whole index.
-    auto last = first;
-    for (std::size_t n = 0; last != packs.end() && n < limits::pack_copies_per_step; ++n) ++last;
-    auto const known = store_.index.known_in_packs(
-        *first, *std::prev(last), [&](std::uint32_t pack) { return packs.contains(pack); });
+  std::vector<std::uint32_t> lasts;
+  std::uint64_t rows = 0;
+  for (auto const& [pack, blocks] : packs) {
+    rows += blocks;
+    if (rows < limits::upkeep_files_per_window) continue;
+    if (lasts.size() + 1 == limits::pack_row_ranges_max) break;
+    lasts.push_back(pack);
+    rows = 0;
+  }
+  lasts.push_back(std::numeric_limits<std::uint32_t>::max());
+  // A row that comes later is not copied, and keeps its pack from being removed.
+  pack_rows in_packs(
+      store_, lasts,
+      [&packs](pack_rows::row const& row) { return packs.contains(row.block.place.pack); },
+      monitor_.stop);
+  for (auto const last : lasts) {
+    auto const known = in_packs.up_to(last);
     for (auto at = known.begin(); at != known.end() && !monitor_.stop;) {
       auto const pack = at->block.place.pack;
       auto const end = std::find_if(
@@ -108,7 +125,7 @@ void compaction::copy(std::set<std::uint32_t> const& packs) {
       at = end;
       if (moved_bytes_ >= limits::pack_bytes) settle();
     }
-    first = last;
+    if (monitor_.stop) break;
   }
   settle();
 }
@@ -166,20 +183,36 @@ void compaction::settle() {
   moved_bytes_ = 0;
 }
 
-// Under the index's write lock: reindex, which gives rows to what it finds, then finds it or finds
-// it gone.
-void compaction::remove_unused(pack_sizes const& packs) {
-  store_.index.with_packs_in_use([&](std::vector<store_index::pack_use> const& in_use) {
-    std::set<std::uint32_t> used;
-    for (auto const& use : in_use) used.insert(use.pack);
-    for (auto const& [number, size_bytes] : packs) {
-      if (used.contains(number)) continue;
-      writing([&] { (void)store_.files.remove(pack_path(store_.layout, number)); });
-      ++result_.packs_removed;
-      result_.packs_rewritten += copied_.contains(number) ? 1 : 0;
-      result_.bytes += size_bytes;
+void compaction::remove(pack_sizes::value_type const& pack) {
+  writing([&] { (void)store_.files.remove(pack_path(store_.layout, pack.first)); });
+  ++result_.packs_removed;
+  result_.packs_rewritten += copied_.contains(pack.first) ? 1 : 0;
+  result_.bytes += pack.second;
+}
+
+// The look at all rows takes minutes in a large store, so it is not made under the write lock. A
+// pack that was not in use then can only have come into use by a reindex, which gives rows to what
+// it finds: its writer is dead, and no other gc runs. So each step asks, under the lock, whether
+// one has; and a reindex finds the pack, under the lock as well, or finds it gone.
+void compaction::remove_unused(pack_sizes packs) {
+  for (unsigned scan = 0; scan < limits::pack_removal_scans_max; ++scan) {
+    auto const adoptions = store_.index.adoptions();
+    for (auto const& use : store_.index.packs_in_use()) packs.erase(use.pack);
+    monitor_.enter("removing packs", packs.size());
+    bool unused = true;
+    while (!packs.empty() && unused && !monitor_.stop) {
+      unused = store_.index.unless_adopted(adoptions, [&] {
+        for (std::size_t n = 0; n < limits::pack_removals_per_step && !packs.empty(); ++n) {
+          remove(*packs.begin());
+          packs.erase(packs.begin());
+          ++monitor_.done;
+        }
+      });
+      // Waiting dumps get the lock.
+      if (!packs.empty()) std::this_thread::sleep_for(limits::pack_removal_pause);
     }
-  });
+    if (unused) return;
+  }
 }
 
 reclaimed_space compaction::run() {

@@ -3,22 +3,10 @@
 // process at a time (gc.lock). Blocking. Internal to src/store.
 #pragma once
 
-#include <string>
-
-#include "io/file_system.hpp"
 #include "store/block_shelf.hpp"
-#include "store/index.hpp"
-#include "store/layout.hpp"
+#include "store/pack_rows.hpp"
 
 namespace diskdump {
-
-struct pack_surroundings {
-  file_system& files;
-  store_layout layout;
-  std::string blockstore;  // its real path
-  durability level = durability::barrier;
-  store_index& index;
-};
 
 // A pack whose writer is alive is left alone; so is one in which a block is
 // damaged or cannot be read: verify tells of it. Ends early, between packs,

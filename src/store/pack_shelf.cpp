@@ -15,6 +15,7 @@
 #include "store/index.hpp"
 #include "store/pack_compaction.hpp"
 #include "store/pack_format.hpp"
+#include "store/pack_rows.hpp"
 #include "store/pack_scan.hpp"
 #include "store/pack_window.hpp"
 #include "store/pack_writer.hpp"
@@ -29,11 +30,13 @@ using kind = block_condition::kind;
 
 class pack_shelf final : public block_shelf {
  public:
-  pack_shelf(file_system& files, store_layout layout, std::string blockstore, durability level)
+  pack_shelf(file_system& files, store_layout layout, std::string blockstore, durability level,
+             bool read_only)
       : files_(files),
         layout_(std::move(layout)),
         blockstore_(std::move(blockstore)),
-        level_(level) {}
+        level_(level),
+        read_only_(read_only) {}
 
   void use(store_index& index) override { index_ = &index; }
 
@@ -42,7 +45,7 @@ class pack_shelf final : public block_shelf {
     if (request.without_row) {
       windows_of_entries(request, threads, monitor, take);
     } else {
-      windows_of_rows(request, threads, monitor, take);
+      windows_of_rows(request, monitor, take);
     }
   }
 
@@ -70,7 +73,7 @@ class pack_shelf final : public block_shelf {
   void erase(stored_block const&) override {}
 
   reclaimed_space reclaim(work_monitor& monitor) override {
-    return compact_packs({files_, layout_, blockstore_, level_, *index_}, monitor);
+    return compact_packs(surroundings(), monitor);
   }
 
   void walk(std::function<void(stored_block const&)> const& each) override {
@@ -80,17 +83,16 @@ class pack_shelf final : public block_shelf {
   }
 
  private:
-  struct pack_range {
-    std::uint32_t first = 0;
-    std::uint32_t last = 0;  // included
-  };
-  [[nodiscard]] std::vector<pack_range> ranges_of(std::uint64_t count);
-  void windows_of_rows(upkeep_request const& request, unsigned threads, work_monitor& monitor,
+  [[nodiscard]] pack_surroundings surroundings() const {
+    return {files_, layout_, blockstore_, level_, read_only_, *index_};
+  }
+  [[nodiscard]] std::vector<std::uint32_t> ranges_for(std::uint64_t rows);
+  void windows_of_rows(upkeep_request const& request, work_monitor& monitor,
                        std::function<void(std::vector<upkeep_block>&)> const& take);
   void windows_of_entries(upkeep_request const& request, unsigned threads, work_monitor& monitor,
                           std::function<void(std::vector<upkeep_block>&)> const& take);
-  [[nodiscard]] std::vector<upkeep_block> compare(std::vector<stored_block> entries,
-                                                  std::uint32_t first, std::uint32_t last);
+  [[nodiscard]] std::vector<upkeep_block> compare(std::span<stored_block const> entries,
+                                                  std::span<pack_rows::row const> known);
   [[nodiscard]] block_condition examine_at(pack_window& pack, stored_block const& block,
                                            std::size_t ahead_bytes);
 
@@ -98,6 +100,7 @@ class pack_shelf final : public block_shelf {
   store_layout layout_;
   std::string blockstore_;
   durability level_;
+  bool read_only_;
   store_index* index_ = nullptr;
 };
 
@@ -119,55 +122,50 @@ upkeep_block of_row(store_index::known_block const& known) {
           .condemned = known.condemned};
 }
 
-// All numbers of packs in at most `count` ranges, about equal in what their packs hold.
-std::vector<pack_shelf::pack_range> pack_shelf::ranges_of(std::uint64_t count) {
+// The last numbers of ranges of packs, about equal in what the packs hold: so many that one for
+// each window of so many rows is there.
+std::vector<std::uint32_t> pack_shelf::ranges_for(std::uint64_t rows) {
+  auto const count = std::min<std::uint64_t>(rows / limits::upkeep_files_per_window + 1,
+                                             limits::pack_row_ranges_max);
   auto const packs = list_packs(files_, layout_);
   std::uint64_t bytes = 0;
   for (auto const& pack : packs) bytes += pack.size_bytes;
-  constexpr auto number_max = std::numeric_limits<std::uint32_t>::max();
-  std::vector<pack_range> ranges{{0, number_max}};
+  std::vector<std::uint32_t> lasts;
   std::uint64_t taken = 0;
   for (auto const& pack : packs) {
-    if (taken >= bytes / count * ranges.size() && taken > 0) {
-      ranges.back().last = pack.number - 1;
-      ranges.push_back({pack.number, number_max});
+    if (taken >= bytes / count * (lasts.size() + 1) && taken > 0 && lasts.size() + 1 < count) {
+      lasts.push_back(pack.number - 1);
     }
     taken += pack.size_bytes;
   }
-  return ranges;
+  lasts.push_back(std::numeric_limits<std::uint32_t>::max());
+  return lasts;
 }
 
-void pack_shelf::windows_of_rows(upkeep_request const& request, unsigned threads,
-                                 work_monitor& monitor,
+void pack_shelf::windows_of_rows(upkeep_request const& request, work_monitor& monitor,
                                  std::function<void(std::vector<upkeep_block>&)> const& take) {
-  // Each query passes over all rows: few of them, at the same time.
-  std::size_t const queries = std::clamp(threads, 1U, limits::upkeep_queries_max);
-  auto const windows = request.rows / limits::upkeep_files_per_window + 1;
-  auto const ranges = ranges_of(windows * queries);
-  for (std::size_t first = 0; first < ranges.size() && !monitor.stop; first += queries) {
-    auto const some = std::min(ranges.size() - first, queries);
-    std::vector<std::vector<upkeep_block>> found(some);
-    run_parallel(some, threads, [&](std::size_t i) {
-      auto const& range = ranges[first + i];
-      auto const all = index_->known_in_packs(range.first, range.last);
-      found[i].reserve(all.size());
-      for (auto const& known : all) {
-        if (is_asked_for(request, known.block.id)) found[i].push_back(of_row(known));
-      }
-    });
-    auto window = std::move(found.front());
-    for (std::size_t i = 1; i < some; ++i) {
-      window.insert(window.end(), found[i].begin(), found[i].end());
+  auto const lasts = ranges_for(request.rows);
+  pack_rows rows(
+      surroundings(), lasts,
+      [&request](pack_rows::row const& row) { return is_asked_for(request, row.block.id); },
+      monitor.stop);
+  for (auto const last : lasts) {
+    std::vector<upkeep_block> window;
+    {
+      auto const known = rows.up_to(last);
+      window.reserve(known.size());
+      for (auto const& row : known) window.push_back(of_row(row));
     }
+    if (monitor.stop) return;
     if (!window.empty()) take(window);
   }
 }
 
-// What lies in packs, ascending, beside what the index says of these packs. An entry whose block
-// has its row elsewhere is passed over: two processes put it at the same time, or it was moved.
-std::vector<upkeep_block> pack_shelf::compare(std::vector<stored_block> entries,
-                                              std::uint32_t first, std::uint32_t last) {
-  auto const known = index_->known_in_packs(first, last);
+// What lies in packs, ascending, beside what the index said of these packs at the beginning. An
+// entry whose block has its row elsewhere is passed over: two processes put it at the same time, or
+// it was moved.
+std::vector<upkeep_block> pack_shelf::compare(std::span<stored_block const> entries,
+                                              std::span<pack_rows::row const> known) {
   std::vector<upkeep_block> found;
   std::vector<block_id> strangers;
   auto at = known.begin();
@@ -192,9 +190,17 @@ std::vector<upkeep_block> pack_shelf::compare(std::vector<stored_block> entries,
   }
   while (at != known.end()) without_entry(*at++);
 
-  std::set<block_id> elsewhere;
+  // What the index says of them now: a dump may have given them rows since.
+  std::map<block_id, stored_block> elsewhere;
   for (auto const& row : index_->rows_of(strangers, true)) {
-    if (row) elsewhere.insert(row->id);
+    if (row) elsewhere.emplace(row->id, *row);
+  }
+  for (auto& block : found) {
+    if (block.has_row || block.condemned) continue;
+    auto const row = elsewhere.find(block.id);
+    if (row == elsewhere.end() || row->second.place != block.place) continue;
+    block.has_row = true;
+    block.row_bytes = row->second.stored_bytes;
   }
   std::erase_if(found, [&](upkeep_block const& b) {
     return !b.has_row && !b.condemned && elsewhere.contains(b.id);
@@ -207,7 +213,14 @@ void pack_shelf::windows_of_entries(upkeep_request const& request, unsigned thre
                                     std::function<void(std::vector<upkeep_block>&)> const& take) {
   std::set<std::uint32_t> numbers;
   for (auto const& pack : list_packs(files_, layout_)) numbers.insert(pack.number);
-  for (auto const& pack : index_->packs_in_use()) numbers.insert(pack.pack);
+  std::uint64_t rows_in_all = 0;
+  for (auto const& pack : index_->packs_in_use()) {
+    numbers.insert(pack.pack);
+    rows_in_all += pack.rows.blocks + pack.condemned.blocks;
+  }
+  pack_rows rows(
+      surroundings(), ranges_for(rows_in_all), [](pack_rows::row const&) { return true; },
+      monitor.stop);
   std::vector<std::uint32_t> const packs(numbers.begin(), numbers.end());
   for (std::size_t first = 0; first < packs.size() && !monitor.stop;) {
     std::size_t last = first;
@@ -223,7 +236,8 @@ void pack_shelf::windows_of_entries(upkeep_request const& request, unsigned thre
       for (auto& of_one : found) entries.insert(entries.end(), of_one.begin(), of_one.end());
       last += some;
     }
-    auto window = compare(std::move(entries), packs[first], packs[last - 1]);
+    auto window = compare(entries, rows.up_to(packs[last - 1]));
+    if (monitor.stop) return;
     std::erase_if(window, [&](upkeep_block const& b) { return !is_asked_for(request, b.id); });
     if (!window.empty()) take(window);
     first = last;
@@ -344,8 +358,10 @@ std::optional<std::string> pack_shelf::quarantine(stored_block const& block) {
 }  // namespace
 
 std::unique_ptr<block_shelf> make_pack_shelf(file_system& files, store_layout layout,
-                                             std::string blockstore, durability level) {
-  return std::make_unique<pack_shelf>(files, std::move(layout), std::move(blockstore), level);
+                                             std::string blockstore, durability level,
+                                             bool read_only) {
+  return std::make_unique<pack_shelf>(files, std::move(layout), std::move(blockstore), level,
+                                      read_only);
 }
 
 }  // namespace diskdump

@@ -200,22 +200,6 @@ TEST_SUITE("pack_gc") {
     }
   }
 
-  TEST_CASE("of the packs in a range only the rows of those that are wanted are taken") {
-    test_folder const folder;
-    (void)open_pack_store(folder.path());
-    for (std::uint64_t i = 0; i < 3; ++i) put_blocks(folder.path(), i, 1);
-    std::uint64_t rebuilt = 0;
-    store_index index({.path = folder / ".blockstore/packs.db",
-                       .format = store_format::pack,
-                       .wait_max = std::chrono::milliseconds(1000)},
-                      {}, rebuilt);
-    CHECK(index.known_in_packs(1, 3).size() == 3);
-    auto const some = index.known_in_packs(1, 3, [](std::uint32_t pack) { return pack != 2; });
-    REQUIRE(some.size() == 2);
-    CHECK(some[0].block.id == make_block(0).id);
-    CHECK(some[1].block.id == make_block(2).id);
-  }
-
   TEST_CASE("a block that moves between the look into the index and the read is found") {
     test_folder const folder;
     (void)open_pack_store(folder.path());
