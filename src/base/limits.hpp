@@ -30,6 +30,10 @@ inline constexpr std::uint64_t batch_bytes_max = 1 * GiB;
 // to the worker pool carries ≥ 64 KiB of work (8 × 128 KiB = 1 MiB).
 inline constexpr std::uint32_t group_blocks = 8;
 inline constexpr std::uint64_t image_bytes_max = std::uint64_t{1} << 60;
+// By how much the LZ4 frame of a block that does not shrink is longer than the block: its header
+// with the content's size, its end mark, and the length of each LZ4 block of 4 MiB (LZ4 Frame
+// Format).
+inline constexpr std::size_t lz4_frame_added_bytes_max = 15 + 4 + 4 * (block_bytes_max / (4 * MiB));
 
 // ---- Wire ---------------------------------------------------------------------------------------
 inline constexpr std::size_t frame_header_bytes = 5;
@@ -109,6 +113,9 @@ inline constexpr std::size_t system_file_bytes_max = 1 * MiB;  // of /proc and /
 // + frames being received         one block
 // + blocks waiting for verify     the rest, by lease
 // + blocks being written          the same leases, handed on
+// A lease is for the most that its block takes on the way: what came, or the LZ4 frame that is made
+// of it for the store (lz4_frame_added_bytes_max above the block). The budget is never less than
+// two of the largest.
 // Digests in flight are 33 bytes per block of the batch and a few control frames: below 0.1 batch.
 // Expected digests come on top (expect_bytes_max).
 inline constexpr std::size_t channel_window_bytes_max = 2 * MiB;
@@ -211,6 +218,7 @@ static_assert(targets_line_bytes_max >= 2 * path_bytes_max);
 // ---- Store --------------------------------------------------------------------------------------
 // A stored frame: the largest block and what LZ4 adds to data that does not shrink.
 inline constexpr std::size_t stored_block_bytes_max = block_bytes_max + 1 * MiB;
+static_assert(block_bytes_max + lz4_frame_added_bytes_max <= stored_block_bytes_max);
 inline constexpr std::size_t config_bytes_max = 64 * KiB;
 // How long to wait for another program that holds blocks.db locked.
 inline constexpr std::chrono::milliseconds index_wait_max{30000};

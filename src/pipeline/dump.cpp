@@ -52,7 +52,8 @@ std::uint64_t budget_bytes(start_message const& start) noexcept {
   auto const window = channel_window_bytes(start);
   auto const batch = batch_bytes(start);
   auto const rest = batch > window ? batch - window : 0;
-  return std::max<std::uint64_t>(rest, 2 * std::uint64_t{start.block_bytes});
+  return std::max<std::uint64_t>(
+      rest, 2 * (std::uint64_t{start.block_bytes} + limits::lz4_frame_added_bytes_max));
 }
 
 }  // namespace

@@ -68,6 +68,13 @@ task<> on_source(target_run& run, source_message const& source) {
   });
 }
 
+// The most that the block takes until it is in the store: a frame that came as the store keeps it
+// stays as it is, all else becomes one.
+std::size_t bytes_on_the_way(block_incoming const& block) {
+  if (block.codec == block_codec::lz4) return block.payload_bytes;
+  return std::max(block.payload_bytes, block.raw_bytes + limits::lz4_frame_added_bytes_max);
+}
+
 // Tells the target to change its codec where that is worth it.
 void choose_codec(target_run& run, clock_source::steady asked, std::uint64_t content_bytes) {
   auto const now = run.context.timers.clock().now();
@@ -138,7 +145,7 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
         co_await announced.send(std::move(*group));
       } else if (auto* const incoming = std::get_if<block_incoming>(&*event)) {
         wait_timer const waiting(run.context.times, stage::wait_for_room);
-        lease = co_await run.budget.acquire(incoming->payload_bytes);
+        lease = co_await run.budget.acquire(bytes_on_the_way(*incoming));
       } else if (auto* const block = std::get_if<block_received>(&*event)) {
         content_bytes += block->raw_bytes;
         co_await blocks.send({std::move(*block), std::exchange(lease, {})});

@@ -1,6 +1,7 @@
 // Stage verify. Takes: blocks as they crossed the wire. Gives: jobs, in the same order, whose
 // result is the same blocks as LZ4 frames whose content has the announced digest. Nothing that
 // fails this check can reach the store: a hostile target cannot poison a block that others share.
+#include "base/assert.hpp"
 #include "base/limits.hpp"
 #include "codec/compress.hpp"
 #include "codec/digest.hpp"
@@ -18,7 +19,8 @@ struct worker_tools {
   byte_vector frame;
 };
 
-void verify(block_received& block, std::uint64_t offset_bytes) {
+void verify(block_in_flight& one, std::uint64_t offset_bytes) {
+  auto& block = one.block;
   thread_local worker_tools tools;
   tools.raw.resize(block.raw_bytes);
   try {
@@ -36,8 +38,10 @@ void verify(block_received& block, std::uint64_t offset_bytes) {
   if (block.codec == block_codec::lz4) return;
   tools.frame.resize(lz4_frame_bytes_max(block.raw_bytes));
   auto const n = tools.compressor.lz4_frame(tools.raw, tools.frame);
+  block.payload = {};  // not both at the same time
   block.payload.assign(tools.frame.begin(), tools.frame.begin() + static_cast<std::ptrdiff_t>(n));
   block.codec = block_codec::lz4;
+  DISKDUMP_ASSERT(block.payload.size() <= one.lease.bytes());
 }
 
 }  // namespace
@@ -62,7 +66,7 @@ task<> verify_stage(target_run& run, receiver<block_in_flight> blocks,
         launch(run.context.workers, executor,
                [times, batch_bytes, batch = std::move(batch), geometry]() mutable {
                  stage_timer busy(times, stage::verify);
-                 for (auto& b : batch) verify(b.block, geometry.offset_bytes(b.block.index));
+                 for (auto& b : batch) verify(b, geometry.offset_bytes(b.block.index));
                  busy.count(batch_bytes);
                  return std::move(batch);
                }));

@@ -184,7 +184,7 @@ server_session::event server_session::on_block_announced(
                 format("BLOCK: {} has {} bytes instead of {}", index.value, block.header.raw_bytes,
                        geometry_.length_bytes(index)));
   }
-  return block_incoming{index, block.payload_bytes};
+  return block_incoming{index, block.header.codec, block.header.raw_bytes, block.payload_bytes};
 }
 
 // The header was accepted by on_block_announced, and no call in between takes back a need.

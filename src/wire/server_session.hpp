@@ -31,9 +31,12 @@ struct block_received {
   std::uint32_t raw_bytes = 0;  // equals the geometry's length of the block
   byte_vector payload;
 };
-// A BLOCK is coming: take a lease of payload_bytes before feeding on.
+// A BLOCK is coming: take a lease for payload_bytes, and for what they will become, before feeding
+// on.
 struct block_incoming {
   block_index index;
+  block_codec codec = block_codec::raw;
+  std::uint32_t raw_bytes = 0;
   std::size_t payload_bytes = 0;
 };
 struct ended {

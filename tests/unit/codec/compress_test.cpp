@@ -133,6 +133,22 @@ TEST_SUITE("compress") {
     }
   }
 
+  TEST_CASE("a frame is longer than what does not shrink by so much at most") {
+    block_compressor compressor;
+    for (std::size_t const length :
+         {1UL, 4096UL, 65537UL, 4 * limits::MiB, 4 * limits::MiB + 1, 16 * limits::MiB}) {
+      CAPTURE(length);
+      auto const raw = random_bytes(length);
+      byte_vector packed(lz4_frame_bytes_max(length));
+      auto const n = compressor.lz4_frame(raw, packed);
+      CHECK(n > length);
+      CHECK(n <= length + limits::lz4_frame_added_bytes_max);
+      if (length == limits::block_bytes_max) {
+        CHECK(n == length + limits::lz4_frame_added_bytes_max);
+      }
+    }
+  }
+
   TEST_CASE("a moved compressor and decompressor go on") {
     block_compressor first;
     auto second = std::move(first);

@@ -71,6 +71,24 @@ TEST_SUITE("dump") {
     CHECK(a.agent->blocks_sent + b.agent->blocks_sent == 50);
   }
 
+  TEST_CASE("a block has memory for what the store is given, whatever it crossed the wire as") {
+    // Six bits of chance in each byte: zlib takes a quarter off it, and LZ4 nothing.
+    auto const image = random_image(200 * 4096 + 17, 9);
+    for (auto const codec : {block_codec::lz4, block_codec::zlib}) {
+      // In the smallest budget one block has to fit.
+      for (auto const batch_blocks : {8U, 80U}) {
+        CAPTURE(batch_blocks);
+        fleet_of_images fleet;
+        fleet.batch_blocks = batch_blocks;
+        auto& t = fleet.dump(image);
+        t.agent->codec = codec;
+        fleet.run();
+        REQUIRE_FALSE(t.failure);
+        CHECK(fleet.restored(t.manifest) == image);
+      }
+    }
+  }
+
   TEST_CASE("a block with other content than announced ends the target and is not stored") {
     fleet_of_images fleet;
     auto& liar = fleet.dump(random_image(10 * 4096, 1), lie::wrong_content);

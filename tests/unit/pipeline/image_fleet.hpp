@@ -48,6 +48,7 @@ class memory_agent {
   std::size_t waits = 0;
   std::size_t dies_after = 5;
   std::vector<std::uint64_t> read_limits;  // of START, and as they changed
+  block_codec codec = block_codec::lz4;    // of blocks that shrink by it
   std::size_t blocks_expected = 0;         // announced as such
   std::size_t verdicts_heard = 0;
   std::string abort_heard;  // what ABORT said
@@ -114,13 +115,15 @@ inline task<> memory_agent::send_block(stream& io, block_index index) {
   if (how_ == lie::wrong_content) content.front() ^= std::byte{1};
   byte_vector packed(lz4_frame_bytes_max(content.size()));
   block_compressor compressor;
-  packed.resize(compressor.lz4_frame(content, packed));
+  packed.resize(codec == block_codec::lz4
+                    ? compressor.lz4_frame(content, packed)
+                    : compressor.zlib(content, packed).value_or(content.size()));
   bool const raw = packed.size() >= content.size();
   auto const& payload = raw ? content : packed;
   byte_vector frame;
-  session_.block({index, raw ? block_codec::raw : block_codec::lz4,
-                  static_cast<std::uint32_t>(content.size())},
-                 payload.size(), frame);
+  session_.block(
+      {index, raw ? block_codec::raw : codec, static_cast<std::uint32_t>(content.size())},
+      payload.size(), frame);
   append_bytes(frame, payload);
   co_await flush(io);
   co_await io.write(frame);

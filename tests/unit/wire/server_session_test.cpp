@@ -271,6 +271,8 @@ TEST_SUITE("server_session") {
     REQUIRE(first);
     auto const& incoming = std::get<block_incoming>(*first);
     CHECK(incoming.index.value == 3);
+    CHECK(incoming.codec == block_codec::zlib);
+    CHECK(incoming.raw_bytes == block_bytes);
     CHECK(incoming.payload_bytes == 77);
     auto const block = feed_one<block_received>(server, input);
     CHECK(block.index.value == 3);
