@@ -203,9 +203,10 @@ task<> settle_rest(target_run& run) {
   }
 }
 
+// Where a frame was cut they would be taken for the rest of it: then the end of the stream says it.
 task<> say_last_words(target_run& run) {
   auto const last_words = run.session.take_output();
-  co_await run.io.write(last_words);
+  if (!run.within_frame) co_await run.io.write(last_words);
   co_await run.io.write_eof();
 }
 

@@ -40,9 +40,10 @@ class target_run final : public claim_holder, public sharing_reader {
   rate_limiter receiving;  // of this target alone
   codec_choice codec;
   wait_list output_ready;
-  wait_list announced_more;  // woken by START, DIGESTS, and when `closing` is set
-  block_count as_expected;   // of the blocks that were announced, told at the end
-  bool closing = false;      // set once nothing more will be sent
+  wait_list announced_more;   // woken by START, DIGESTS, and when `closing` is set
+  block_count as_expected;    // of the blocks that were announced, told at the end
+  bool closing = false;       // set once nothing more will be sent
+  bool within_frame = false;  // what was written may end in the middle of one
   // One for each batch that writers were given and settle has not taken: the blocks of it that
   // nobody else had put into the store. A writer thread fills it in; it is read once the batch's
   // memory has come back. At most as many as persist has in flight.

@@ -8,7 +8,11 @@ task<> transmit_stage(target_run& run) {
   for (;;) {
     auto const output = run.session.take_output();
     if (!output.empty()) {
+      // Left standing by a write that is cancelled or fails: whatever came next would be read as
+      // the rest of a frame.
+      run.within_frame = true;
       co_await run.io.write(output);
+      run.within_frame = false;
     } else if (run.closing) {
       co_return;
     } else {

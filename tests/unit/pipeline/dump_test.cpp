@@ -1,8 +1,26 @@
 // Whole dumps of one and more targets over memory streams: the real stages, sessions, store files
 // and manifests; only the wire and the agent's disk are in memory.
+#include "async/spawned.hpp"
 #include "image_fleet.hpp"
 
 namespace diskdump {
+
+namespace {
+
+// Says HELLO, and nonsense once START has begun to arrive; `heard` is all that came.
+task<> say_nonsense(std::unique_ptr<memory_stream> io, session_nonce nonce, byte_vector& heard) {
+  byte_vector hello;
+  encode(hello, hello_message{.nonce = nonce});
+  co_await io->write(hello);
+  byte_vector buffer(1);
+  auto n = co_await io->read(byte_span(buffer));
+  byte_vector const nonsense(5, std::byte{0xff});
+  co_await io->write(nonsense);
+  io->stall();
+  for (; n > 0; n = co_await io->read(byte_span(buffer))) append_bytes(heard, buffer);
+}
+
+}  // namespace
 
 TEST_SUITE("dump") {
   TEST_CASE("an image of any length comes back byte for byte") {
@@ -98,6 +116,27 @@ TEST_SUITE("dump") {
     CHECK(liar.agent->abort_heard == "breach of the protocol: " + code_of(liar.failure).message());
     CHECK(fleet.store->stats().blocks == 0);
     CHECK(liar.manifest.empty());
+  }
+
+  TEST_CASE("an agent that got a part of a frame is not told the end within it") {
+    fleet_of_images fleet(store_format::loose, jobs_run::on_loop);
+    auto& t = fleet.dump({});
+    byte_vector start_frame;
+    encode(start_frame, t.plan.start);
+    auto ends = make_memory_stream_pair(fleet.loop.get_executor(), start_frame.size() / 2);
+    auto* const agent_end = ends.second.get();
+    byte_vector heard;
+    auto const agent = start(fleet.loop, say_nonsense(std::move(ends.second), t.plan.nonce, heard));
+    auto const dump =
+        start(fleet.loop, fleet_of_images::one(fleet.context, t, std::move(ends.first)));
+    agent_end->resume();
+    settle(fleet.loop);
+    REQUIRE(dump->ended);
+    CHECK(code_of(t.failure) == wire_errc::unknown_kind);
+    REQUIRE(agent->ended);
+    CHECK_FALSE(agent->failure);
+    REQUIRE(heard.size() < start_frame.size());
+    CHECK(std::equal(heard.begin(), heard.end(), start_frame.begin()));
   }
 
   TEST_CASE("a claimant that lies or dies hands its blocks on to those who wait for them") {
