@@ -271,6 +271,8 @@ inline constexpr unsigned pack_live_percent_min = 70;
 // Packs smaller than a quarter are put together once there are so many of them.
 inline constexpr std::size_t pack_small_bytes = pack_bytes / 4;
 inline constexpr std::size_t pack_small_count_max = 16;
+// Packs that gc names because it could not read them; more are counted.
+inline constexpr std::size_t packs_told_max = 100;
 // Packs that gc removes under the index's write lock, 1 to 20 ms each on a disk that turns: a dump
 // waits so long at the most, far below index_wait_max.
 inline constexpr std::size_t pack_removals_per_step = 64;

@@ -62,6 +62,10 @@ struct reclaimed_space {
   std::uint64_t bytes = 0;
   std::uint64_t packs_removed = 0;
   std::uint64_t packs_rewritten = 0;  // of those removed: some of their blocks are in new ones
+  // Packs whose space stays taken because of what cannot be read, and what to do, for people; at
+  // most limits::packs_told_max are listed, all are counted.
+  std::vector<std::string> left_alone;
+  std::uint64_t packs_left_alone = 0;
 };
 
 class block_shelf {
@@ -86,7 +90,8 @@ class block_shelf {
   // The same for one block, wherever it is now.
   [[nodiscard]] virtual block_condition examine(block_id const& id) = 0;
 
-  // Whether the bytes that a row is about are there, as far as names and sizes tell.
+  // Whether the bytes that a row is about are there, as far as names, sizes and headers tell.
+  // Throws what a bad sector throws.
   [[nodiscard]] virtual bool exists(stored_block const& block) = 0;
   // Where a block is, for people, relative to DIR.
   [[nodiscard]] virtual std::string shown(stored_block const& block) = 0;

@@ -10,6 +10,7 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "base/split.hpp"
+#include "io/io_errc.hpp"
 #include "store/interrupted.hpp"
 #include "store/lease.hpp"
 #include "store/lock_file.hpp"
@@ -52,6 +53,11 @@ class collector {
                                                          std::vector<std::string> const& held);
   [[nodiscard]] bool sweep_what_is_free();
   void sweep(std::vector<collection> const& free);
+  [[nodiscard]] bool is_there(stored_block const& block);
+  void reclaim();
+  void warn(std::string_view line) const {
+    if (options_.log != nullptr) options_.log->warning(line);
+  }
 
   std::string const& base_;
   gc_options const& options_;
@@ -59,6 +65,8 @@ class collector {
   store_parts parts_;
   manifest_marks marks_;
   gc_report report_;
+  std::uint64_t needed_and_lost_ = 0;
+  std::string first_lost_;
 };
 
 // Marks what the manifests name. False when told to stop: then the marks are not whole, and nothing
@@ -195,7 +203,7 @@ void collector::sweep(std::vector<collection> const& free) {
             ++monitor_.done;
             return marks_.blocks().contains(id);
           },
-      .exists = [this](stored_block const& block) { return parts_.shelf->exists(block); },
+      .exists = [this](stored_block const& block) { return is_there(block); },
       .erase = [this](stored_block const& block) { parts_.shelf->erase(block); },
       .stopped = [this] { return monitor_.stop.load(); }};
   for (auto const& c : free) {
@@ -205,6 +213,30 @@ void collector::sweep(std::vector<collection> const& free) {
     report_.blocks_rescued += done.blocks_rescued;
   }
   report_.stopped = monitor_.stop;
+}
+
+// Of a condemned block that a manifest needs. Without a row, the next dump that has it sends it.
+// One in a bad sector keeps its row: the error may pass, and verify is who judges blocks.
+bool collector::is_there(stored_block const& block) {
+  bool there = true;
+  try {
+    if (parts_.shelf->exists(block)) return true;
+    there = false;
+  } catch (error const& failure) {
+    if (!is_medium_error(failure)) throw;
+  }
+  if (needed_and_lost_++ == 0) first_lost_ = parts_.shelf->shown(block);
+  return there;
+}
+
+void collector::reclaim() {
+  report_.reclaimed = parts_.shelf->reclaim(monitor_);
+  auto const& done = report_.reclaimed;
+  for (auto const& line : done.left_alone) warn(line);
+  if (done.packs_left_alone > done.left_alone.size()) {
+    warn(format("gc leaves {} more packs as they are",
+                done.packs_left_alone - done.left_alone.size()));
+  }
 }
 
 gc_report collector::run() {
@@ -222,7 +254,13 @@ gc_report collector::run() {
     std::this_thread::sleep_for(limits::lease_poll_interval);
   }
   if (!monitor_.stop) parts_.index->end_collections();
-  if (!monitor_.stop) report_.reclaimed = parts_.shelf->reclaim(monitor_);
+  if (needed_and_lost_ > 0) {
+    warn(
+        format("{} blocks that manifests need are not there or cannot be read, one of them in {}; "
+               "diskdump verify names the images",
+               needed_and_lost_, first_lost_));
+  }
+  if (!monitor_.stop) reclaim();
   report_.stopped = monitor_.stop;
   return report_;
 }

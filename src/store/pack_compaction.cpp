@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/format.hpp"
 #include "base/limits.hpp"
 #include "codec/checksum.hpp"
 #include "io/io_errc.hpp"
@@ -41,6 +42,7 @@ class compaction {
   void settle();
   void remove_unused(pack_sizes packs);
   void remove(pack_sizes::value_type const& pack);
+  void leave_alone(std::uint32_t pack, std::string_view why);
 
   pack_surroundings const& store_;
   work_monitor& monitor_;
@@ -53,6 +55,13 @@ class compaction {
   std::uint64_t written_bytes_ = 0;
   reclaimed_space result_;
 };
+
+void compaction::leave_alone(std::uint32_t pack, std::string_view why) {
+  ++result_.packs_left_alone;
+  if (result_.left_alone.size() == limits::packs_told_max) return;
+  result_.left_alone.push_back(
+      format("gc leaves .blockstore/{} as it is: {}", pack_path(store_layout(""), pack), why));
+}
 
 // Looked at before the index is asked what is in use: whoever is dead by then writes no rows.
 compaction::pack_sizes compaction::finished_packs() {
@@ -69,7 +78,11 @@ compaction::pack_sizes compaction::finished_packs() {
   std::map<std::string, bool> alive;
   for (auto const& pack : list_packs(store_.files, store_.layout)) {
     auto const bytes = header_of(pack.number);
-    if (!bytes) continue;
+    if (!bytes) {
+      leave_alone(pack.number,
+                  "its header cannot be read; diskdump verify tells what else of it is lost");
+      continue;
+    }
     // A pack gets its name with its header in it: without one, its writer died in a power cut.
     if (auto const header = decode_pack_header(*bytes)) {
       auto const [at, is_new] = alive.try_emplace(header->owner, false);
@@ -120,7 +133,11 @@ void compaction::copy(block_counts const& packs) {
       auto const pack = at->block.place.pack;
       auto const end = std::find_if(
           at, known.end(), [pack](auto const& row) { return row.block.place.pack != pack; });
-      if (copy_one(pack, std::span(at, end))) copied_.insert(pack);
+      if (copy_one(pack, std::span(at, end))) {
+        copied_.insert(pack);
+      } else {
+        leave_alone(pack, "a block in it is damaged or cannot be read; diskdump verify finds it");
+      }
       ++monitor_.done;
       at = end;
       if (moved_bytes_ >= limits::pack_bytes) settle();
