@@ -9,7 +9,7 @@ namespace diskdump {
 
 namespace {
 
-constexpr char const* wait_help = "for running dumps and restores to end, then delete";
+constexpr char const* wait_help = "for running dumps, restores and verify to end, then delete";
 
 verb_syntax init_syntax() {
   struct raw_init {

@@ -84,7 +84,7 @@ std::string replace_unusable_index(std::string const& base, std::optional<lock_f
   if (!held_leases(base).empty()) {
     throw error(store_errc::busy, severity::permanent)
         .path(path)
-        .cause("it is damaged and has to be made anew, but dumps or restores are running")
+        .cause("it is damaged and has to be made anew, but dumps, restores or verify are running")
         .remedy("run diskdump reindex again when they have ended");
   }
   return move_away(*store.files, path);

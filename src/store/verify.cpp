@@ -18,6 +18,14 @@ namespace {
 
 constexpr std::string_view cursor_name = "verify-cursor";
 
+// Held before the index is opened, so that no reindex moves a damaged one away: what this run sets
+// aside would keep its row in the new one. A run that changes nothing may be on a read-only disk.
+std::optional<dump_lease> lease_to_repair(std::string const& base, bool repair) {
+  if (!repair) return std::nullopt;
+  check_is_store(base);  // before anything is changed
+  return std::optional<dump_lease>(std::in_place, base, "verify");
+}
+
 }  // namespace
 
 verify_run::verify_run(std::string const& base, verify_options const& options,
@@ -25,6 +33,7 @@ verify_run::verify_run(std::string const& base, verify_options const& options,
     : base_(base),
       options_(options),
       monitor_(monitor),
+      lease_(lease_to_repair(base, options.repair)),
       parts_(open_parts(base, {.read_only = !options.repair, .log = options.log})),
       lists_(base) {
   DISKDUMP_ASSERT(!options.manifest || !options.sample_percent);

@@ -1,7 +1,7 @@
 // Verification: every stored block is read, decompressed and hashed on all threads in the order of
 // the disk, then every manifest is held against what is there. Damaged blocks go to quarantine and
-// out of the index, so that the next dump that has the data heals the store. Blocking; may run
-// beside dumps and collections.
+// out of the index, so that the next dump that has the data heals the store. While it may do that
+// it holds a lease, as dumps do. Blocking; may run beside dumps and collections.
 #pragma once
 
 #include <cstdint>

@@ -3,11 +3,13 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "store/block_check.hpp"
 #include "store/block_marks.hpp"
+#include "store/lease.hpp"
 #include "store/manifest.hpp"
 #include "store/store_parts.hpp"
 #include "store/verify.hpp"
@@ -64,6 +66,7 @@ class verify_run {
   std::string const& base_;
   verify_options const& options_;
   work_monitor& monitor_;
+  std::optional<dump_lease> lease_;  // while it sets blocks aside; outlives the index
   store_parts parts_;
   list_source lists_;
   block_marks marks_;

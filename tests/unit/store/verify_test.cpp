@@ -130,6 +130,7 @@ TEST_SUITE("verify") {
     CHECK(report.damages_total == 2);
     CHECK(report.ranges_total == 2);
     CHECK(tree_of(folder.path()) == before);
+    CHECK_FALSE(fs::exists(folder / ".blockstore/leases"));
   }
 
   TEST_CASE("a torn leftover is no damage unless a manifest names it") {
@@ -333,6 +334,27 @@ TEST_SUITE("reindex") {
     CHECK(refused);
     CHECK(open_test_store(folder.path())->stats().blocks == 2);
     CHECK(reindex(folder.path()).rows_added == 2);
+    check_store(folder.path());
+  }
+
+  TEST_CASE("a damaged index is not moved away under a verify that sets bad blocks aside") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 2);
+    write_text(file_of(folder, 1), "torn");
+    damage_index(folder.path());
+    bool refused = false;
+    auto log = when_open(folder.path(), [&] {
+      try {
+        (void)reindex(folder.path());
+      } catch (error const& failure) {
+        refused = failure.code() == store_errc::busy;
+      }
+    });
+    CHECK(verify(folder.path(), {.log = &log}).damages_total == 1);
+    CHECK(refused);
+    CHECK_FALSE(holds(*open_test_store(folder.path()), make_block(1).id));
+    CHECK(held_leases(folder.path()).empty());
+    CHECK(reindex(folder.path()).rows_added == 1);
     check_store(folder.path());
   }
 
