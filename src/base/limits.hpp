@@ -374,6 +374,10 @@ inline constexpr std::chrono::seconds silence_timeout_max{60};
 // step of the authentication, so that the agent is named and not the server.
 inline constexpr std::chrono::seconds key_agent_reply_time_max =
     silence_timeout_max - std::chrono::seconds(10);
+// How long it may leave us waiting to be let in, which asks nobody. Both together stay below that
+// step.
+inline constexpr std::chrono::seconds key_agent_connect_time_max{5};
+static_assert(key_agent_connect_time_max + key_agent_reply_time_max < silence_timeout_max);
 inline constexpr std::chrono::seconds deploy_timeout_max{60};
 // A ring that the kernel will not take requests from just now is tried again after this.
 inline constexpr std::chrono::milliseconds ring_submit_pause{1};

@@ -1,15 +1,13 @@
 #include "transport/openssh_host.hpp"
 
-#include <stdlib.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <filesystem>
 #include <random>
 
 #include "async/timeout.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "transport/private_folder.hpp"
 #include "transport/process_stream.hpp"
 #include "transport/ssh_config.hpp"
 
@@ -18,30 +16,6 @@ namespace diskdump {
 namespace {
 
 constexpr int ssh_failed_status = 255;  // ssh's own failure; any other status is the command's
-
-// A folder for the control socket that only we can enter.
-class private_folder {
- public:
-  private_folder() {
-    // A socket's path holds 107 characters, and ssh appends 17 while it makes the socket.
-    constexpr std::size_t parent_max = 60;
-    std::error_code ignored;
-    auto parent = std::filesystem::temp_directory_path(ignored).string();
-    if (parent.empty() || parent.size() > parent_max) parent = "/tmp";
-    path_ = parent + "/diskdump-XXXXXX";
-    if (::mkdtemp(path_.data()) == nullptr) throw errno_error(errno, "mkdtemp").path(path_);
-  }
-  ~private_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  private_folder(private_folder const&) = delete;
-  private_folder& operator=(private_folder const&) = delete;
-  [[nodiscard]] std::string socket() const { return path_ + "/s"; }
-
- private:
-  std::string path_;
-};
 
 std::string random_hex() {
   std::random_device source;

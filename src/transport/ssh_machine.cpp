@@ -132,10 +132,9 @@ ssize_t ssh_machine::state::on_send(libssh2_socket_t fd, void const* bytes, size
                                     void** abstract) {
   auto& self = *static_cast<state*>(*abstract);
   if (fd != self.placeholder_fd) {
-    // Talk with the ssh-agent comes this way too, with that socket.
+    // Talk with the ssh-agent comes this way too, with libssh2's socket for it.
     if (self.agent_silent) return -ETIMEDOUT;
-    self.bound_agent(fd);
-    return self.agent_result(::send(fd, bytes, size, MSG_NOSIGNAL));
+    return self.agent_result(::send(self.agent_socket.get(), bytes, size, MSG_NOSIGNAL));
   }
   if (!self.going) append_bytes(self.output, {static_cast<std::byte const*>(bytes), size});
   return static_cast<ssize_t>(size);
@@ -145,8 +144,7 @@ ssize_t ssh_machine::state::on_receive(libssh2_socket_t fd, void* to, size_t siz
                                        void** abstract) {
   auto& self = *static_cast<state*>(*abstract);
   if (fd != self.placeholder_fd) {
-    // A request went before it and has set the bound.
-    return self.agent_result(::recv(fd, to, size, MSG_WAITALL));
+    return self.agent_result(::recv(self.agent_socket.get(), to, size, MSG_WAITALL));
   }
   if (self.going || self.overfull) return -EPIPE;
   // Read before the ring, so that bytes which came before the end are not passed over.

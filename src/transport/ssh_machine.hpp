@@ -60,6 +60,12 @@ struct agent_key {
   std::string comment;
 };
 
+// How long an ssh-agent may take for what.
+struct agent_patience {
+  std::chrono::milliseconds connect_max = limits::key_agent_connect_time_max;
+  std::chrono::milliseconds reply_max = limits::key_agent_reply_time_max;
+};
+
 // Asked for each question of keyboard-interactive; nullopt gives up.
 using question_handler = std::function<std::optional<std::string>(std::string_view question)>;
 
@@ -113,11 +119,11 @@ class ssh_machine {
   // `ask` is called from inside and may block.
   [[nodiscard]] std::optional<auth_outcome> auth_interactive(std::string const& user,
                                                              question_handler const& ask);
-  // The keys of the ssh-agent at this socket. Blocks while the agent answers, each time for at most
-  // `reply_time_max`; what goes wrong with the agent is an ssh_failure that leaves the session.
-  [[nodiscard]] std::vector<agent_key> agent_keys(
-      std::string const& socket_path,
-      std::chrono::milliseconds reply_time_max = limits::key_agent_reply_time_max);
+  // The keys of the ssh-agent at this socket. Blocks while it takes the connection and while it
+  // answers, each time for as long as `patience` says at most; what goes wrong with the agent is an
+  // ssh_failure that leaves the session.
+  [[nodiscard]] std::vector<agent_key> agent_keys(std::string const& socket_path,
+                                                  agent_patience const& patience = {});
   // REQUIRES: index into the last answer of agent_keys(). Blocks while the agent signs, as there.
   [[nodiscard]] std::optional<auth_outcome> auth_agent(std::string const& user, std::size_t index);
 

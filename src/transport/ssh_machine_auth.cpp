@@ -1,12 +1,15 @@
 // The authentication half of ssh_machine.
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "base/format.hpp"
+#include "transport/private_folder.hpp"
 #include "transport/ssh_machine_state.hpp"
 
 namespace diskdump {
@@ -18,6 +21,26 @@ bool is_refusal(int code) noexcept {
   return code == LIBSSH2_ERROR_AUTHENTICATION_FAILED ||
          code == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED || code == LIBSSH2_ERROR_PASSWORD_EXPIRED ||
          code == LIBSSH2_ERROR_REQUEST_DENIED;
+}
+
+// Bounds every call on the socket, and connect() where the queue of a UNIX socket is full: that is
+// EAGAIN then.
+void bound_calls(int fd, std::chrono::milliseconds time_max) noexcept {
+  auto const us = std::chrono::microseconds(time_max).count();
+  constexpr int us_per_s = 1'000'000;
+  timeval const limit{.tv_sec = us / us_per_s, .tv_usec = us % us_per_s};
+  for (int const which : {SO_SNDTIMEO, SO_RCVTIMEO}) {
+    static_cast<void>(::setsockopt(fd, SOL_SOCKET, which, &limit, sizeof limit));
+  }
+}
+
+// The address of a UNIX socket; nullopt where the path is too long for one.
+std::optional<sockaddr_un> address_of(std::string const& path) noexcept {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return std::nullopt;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
 }
 
 unsigned length(std::string const& text) noexcept { return static_cast<unsigned>(text.size()); }
@@ -124,16 +147,57 @@ void ssh_machine::state::fail_agent(int code) {
   }
 }
 
+void ssh_machine::state::connect_agent(std::string const& path,
+                                       std::chrono::milliseconds time_max) {
+  auto const failed = [](int code) {
+    return ssh_failure(LIBSSH2_ERROR_BAD_USE, format("connect: {}", std::strerror(code)), false);
+  };
+  auto const address = address_of(path);
+  if (!address) throw failed(ENAMETOOLONG);
+  unique_fd to_agent(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!to_agent) throw failed(errno);
+  bound_calls(to_agent.get(), time_max);
+  int done = 0;
+  do {
+    done = ::connect(to_agent.get(), reinterpret_cast<sockaddr const*>(&*address), sizeof *address);
+  } while (done != 0 && errno == EINTR);
+  if (done != 0 && agent_result(done) == -ETIMEDOUT) fail_agent(LIBSSH2_ERROR_BAD_USE);
+  if (done != 0) throw failed(errno);
+  bound_calls(to_agent.get(), agent_reply_time_max);
+  agent_socket = std::move(to_agent);
+}
+
+// It makes a connection of its own, and for a socket with a full queue it would wait for ever. One
+// of ours takes it at once.
+void ssh_machine::state::connect_libssh2() {
+  std::optional<private_folder> folder;
+  try {
+    folder.emplace();
+  } catch (error const& failure) {
+    throw ssh_failure(LIBSSH2_ERROR_BAD_USE, failure.what(), false);
+  }
+  auto const path = folder->socket();
+  auto const address = address_of(path).value();
+  unique_fd const taker(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!taker ||
+      ::bind(taker.get(), reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0 ||
+      ::listen(taker.get(), 1) != 0) {
+    throw ssh_failure(LIBSSH2_ERROR_BAD_USE, format("{}: {}", path, std::strerror(errno)), false);
+  }
+  ::libssh2_agent_set_identity_path(agent, path.c_str());
+  if (int const code = ::libssh2_agent_connect(agent); code != 0) fail_agent(code);
+}
+
 std::vector<agent_key> ssh_machine::agent_keys(std::string const& socket_path,
-                                               std::chrono::milliseconds reply_time_max) {
+                                               agent_patience const& patience) {
   auto& self = *state_;
   self.begin();
-  self.agent_reply_time_max = reply_time_max;
+  self.agent_reply_time_max = patience.reply_max;
   DISKDUMP_ASSERT(self.agent == nullptr);
   self.agent = ::libssh2_agent_init(self.session);
   if (self.agent == nullptr) self.fail(LIBSSH2_ERROR_ALLOC);
-  ::libssh2_agent_set_identity_path(self.agent, socket_path.c_str());
-  if (int const code = ::libssh2_agent_connect(self.agent); code != 0) self.fail_agent(code);
+  self.connect_agent(socket_path, patience.connect_max);
+  self.connect_libssh2();
   if (int const code = ::libssh2_agent_list_identities(self.agent); code != 0)
     self.fail_agent(code);
   std::vector<agent_key> keys;
@@ -168,15 +232,6 @@ ssize_t ssh_machine::state::agent_result(ssize_t n) noexcept {
   if (code != EAGAIN && code != EWOULDBLOCK) return -code;
   agent_silent = true;
   return -ETIMEDOUT;
-}
-
-void ssh_machine::state::bound_agent(int fd) const noexcept {
-  auto const us = std::chrono::microseconds(agent_reply_time_max).count();
-  constexpr int us_per_s = 1'000'000;
-  timeval const limit{.tv_sec = us / us_per_s, .tv_usec = us % us_per_s};
-  for (int const which : {SO_SNDTIMEO, SO_RCVTIMEO}) {
-    static_cast<void>(::setsockopt(fd, SOL_SOCKET, which, &limit, sizeof limit));
-  }
 }
 
 }  // namespace diskdump

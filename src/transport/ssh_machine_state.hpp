@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "base/limits.hpp"
+#include "io/unique_fd.hpp"
 #include "transport/ssh_machine.hpp"
 #include "transport/tail_buffer.hpp"
 
@@ -60,6 +61,7 @@ struct ssh_machine::state {
   std::list<std::unique_ptr<ssh_channel>> channels;
 
   LIBSSH2_AGENT* agent = nullptr;
+  unique_fd agent_socket;  // our connection with it; libssh2's own leads nowhere
   std::vector<libssh2_agent_publickey*> agent_entries;
   std::chrono::milliseconds agent_reply_time_max{};
   bool agent_silent = false;              // it did not answer in time and is asked no more
@@ -92,7 +94,8 @@ struct ssh_machine::state {
   // What went wrong with the ssh-agent; the session is as good as before.
   [[noreturn]] void fail_agent(int code);
   [[nodiscard]] ssize_t agent_result(ssize_t n) noexcept;
-  void bound_agent(int fd) const noexcept;
+  void connect_agent(std::string const& path, std::chrono::milliseconds time_max);
+  void connect_libssh2();
 
   static ssize_t on_send(libssh2_socket_t, void const* bytes, size_t size, int, void** abstract);
   static ssize_t on_receive(libssh2_socket_t, void* to, size_t size, int, void** abstract);

@@ -2,8 +2,11 @@
 #include "transport/ssh_machine.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
 
 #include <atomic>
+#include <cerrno>
+#include <list>
 #include <thread>
 
 #include "sshd_fixture.hpp"
@@ -123,7 +126,39 @@ TEST_SUITE("ssh_machine") {
     ssh_machine machine;
     CHECK(!machine.handshake());
     try {
-      static_cast<void>(machine.agent_keys(path, std::chrono::milliseconds(50)));
+      static_cast<void>(machine.agent_keys(path, {.reply_max = std::chrono::milliseconds(50)}));
+      FAIL("it has no keys");
+    } catch (ssh_failure const& failed) {
+      CHECK(!failed.connection());
+      CHECK(std::string_view(failed.what()) == "it does not answer");
+    }
+    CHECK(!machine.handshake());
+  }
+
+  TEST_CASE("an ssh-agent whose queue is full is given up, and the session goes on") {
+    scratch_folder folder;
+    auto const path = folder.path("agent");
+    asio::io_context loop;
+    asio::local::stream_protocol::acceptor full(loop, asio::local::stream_protocol());
+    full.bind({path});
+    full.listen(0);
+    // Nobody accepts: the kernel takes what the queue holds.
+    std::list<asio::local::stream_protocol::socket> queue;
+    asio::error_code refused;
+    while (!refused) {
+      auto& one = queue.emplace_back(loop, asio::local::stream_protocol());
+      one.native_non_blocking(true);
+      int const done = ::connect(one.native_handle(), full.local_endpoint().data(),
+                                 static_cast<socklen_t>(full.local_endpoint().size()));
+      if (done != 0) refused.assign(errno, asio::system_category());
+      REQUIRE(queue.size() < 10);
+    }
+    REQUIRE(refused == asio::error::try_again);
+    ssh_machine machine;
+    CHECK(!machine.handshake());
+    try {
+      static_cast<void>(machine.agent_keys(
+          path, {.connect_max = std::chrono::milliseconds(50), .reply_max = {}}));
       FAIL("it has no keys");
     } catch (ssh_failure const& failed) {
       CHECK(!failed.connection());
