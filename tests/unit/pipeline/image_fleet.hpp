@@ -10,6 +10,7 @@
 #include <random>
 
 #include "async/scope.hpp"
+#include "async/spawned.hpp"
 #include "base/limits.hpp"
 #include "codec/compress.hpp"
 #include "codec/digest.hpp"
@@ -32,7 +33,14 @@ struct temporary_folder {
 };
 
 // What an agent may do wrong, for the tests of a hostile target.
-enum class lie { none, wrong_content, dies_half_way, endless_notes, all_as_expected };
+enum class lie {
+  none,
+  wrong_content,
+  dies_half_way,
+  endless_notes,
+  all_as_expected,
+  falls_silent,  // once it has said what its disk is
+};
 
 // An agent whose disk is `image`: announces group by group, sends what is needed.
 class memory_agent {
@@ -47,6 +55,8 @@ class memory_agent {
   std::size_t blocks_sent = 0;
   std::size_t waits = 0;
   std::size_t dies_after = 5;
+  // Where it is set, no more is read than the server allows: a block at a time.
+  timer_source* timers = nullptr;
   std::vector<std::uint64_t> read_limits;  // of START, and as they changed
   block_codec codec = block_codec::lz4;    // of blocks that shrink by it
   std::size_t blocks_expected = 0;         // announced as such
@@ -65,6 +75,7 @@ class memory_agent {
   }
   task<> send_block(stream& io, block_index index);
   void announce();
+  task<> wait_for_rate();
   task<> turn(stream& io);
   [[nodiscard]] byte_view block(block_index i) const {
     return byte_view(image_).subspan(geometry_.offset_bytes(i), geometry_.length_bytes(i));
@@ -78,6 +89,7 @@ class memory_agent {
   block_index next_;
   std::uint32_t batch_blocks_ = 0;
   bool ended_ = false;
+  std::optional<rate_limiter> reading_;
 };
 
 inline void memory_agent::announce() {
@@ -90,8 +102,8 @@ inline void memory_agent::announce() {
          session_.unsettled() + limits::group_blocks <=
              std::max(batch_blocks_, limits::group_blocks)) {
     digests_message m{next_, {}};
-    for (std::uint32_t i = 0; i < limits::group_blocks && next_.value < geometry_.blocks().value;
-         ++i) {
+    auto const blocks_max = reading_ ? 1 : limits::group_blocks;
+    for (std::uint32_t i = 0; i < blocks_max && next_.value < geometry_.blocks().value; ++i) {
       if (waits_for_all && session_.expected(next_) == no_block) break;
       auto const bytes = block(next_);
       auto const id = sha256(bytes);
@@ -107,7 +119,15 @@ inline void memory_agent::announce() {
     }
     if (m.runs.empty()) return;
     session_.digests(m);
+    if (reading_) return;
   }
+}
+
+inline task<> memory_agent::wait_for_rate() {
+  if (timers == nullptr || next_.value == geometry_.blocks().value) co_return;
+  if (!reading_) reading_.emplace(*timers, read_limits.back());
+  reading_->set_rate(read_limits.back());
+  co_await reading_->take(geometry_.length_bytes(next_));
 }
 
 inline task<> memory_agent::send_block(stream& io, block_index index) {
@@ -133,6 +153,11 @@ inline task<> memory_agent::send_block(stream& io, block_index index) {
 // Says what there is to say, after whatever the server said.
 inline task<> memory_agent::turn(stream& io) {
   if (geometry_.block_bytes == 0) co_return;
+  if (how_ == lie::falls_silent) {
+    co_await flush(io);
+    co_return;
+  }
+  co_await wait_for_rate();
   announce();
   if (session_.complete() && next_.value == geometry_.blocks().value && !ended_) {
     session_.end(image_.size());
@@ -200,19 +225,22 @@ inline byte_vector random_image(std::size_t bytes, unsigned seed) {
 inline constexpr std::uint32_t block_bytes = 4096;
 
 // Time passes only while a limited stage sleeps, and then at once; who waits for a time-out waits.
+// Where `by_hand` is set everybody waits for advance_to_next().
 class skipping_timers final : public timer_source {
  public:
   explicit skipping_timers(asio::any_io_executor executor) : timers_(std::move(executor)) {}
   clock_source const& clock() const override { return timers_.clock(); }
   task<> sleep(std::chrono::steady_clock::duration duration) override {
-    if (duration <= limits::rate_look_interval) {
+    if (!by_hand && duration <= limits::rate_look_interval) {
       slept += duration;
       timers_.advance(duration);
     } else {
       co_await timers_.sleep(duration);
     }
   }
+  bool advance_to_next() { return timers_.advance_to_next(); }
   std::chrono::duration<double> slept{};
+  bool by_hand = false;
 
  private:
   manual_timer_source timers_;
@@ -253,6 +281,7 @@ struct fleet_of_images {
     target_plan plan;
     std::string manifest;
     std::exception_ptr failure;
+    clock_source::steady ended_at;
   };
   std::vector<std::unique_ptr<target>> targets;
   std::size_t wire_capacity_bytes = 65536;
@@ -297,6 +326,7 @@ struct fleet_of_images {
     } catch (...) {
       t.failure = std::current_exception();
     }
+    t.ended_at = context.timers.clock().now();
   }
   static task<> all(fleet_of_images& self) {
     scope agents(self.loop.get_executor());
@@ -320,6 +350,18 @@ struct fleet_of_images {
   }
   // One attempt at every target that is due.
   void run() { run(all(*this)); }
+  // The same, where time passes when nobody has anything else to do. REQUIRES: jobs run on the
+  // loop.
+  void run_in_time() {
+    timers.by_hand = true;
+    auto const dumps = start(loop, all(*this));
+    while (!dumps->ended) {
+      REQUIRE(timers.advance_to_next());
+      settle(loop);
+    }
+    CHECK_FALSE(dumps->failure);
+    CHECK(claims.size() == 0);
+  }
 
   byte_vector restored(std::string const& manifest) {
     manifest_reader reader(folder.path + "/" + manifest, *store);

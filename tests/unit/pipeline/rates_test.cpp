@@ -1,9 +1,19 @@
 // Dumps within limits of rates: what the agents are told, and how fast their bytes are let in.
 #include <algorithm>
 
+#include "async/async_errc.hpp"
 #include "image_fleet.hpp"
 
 namespace diskdump {
+
+namespace {
+
+// The least that is allowed for so many together: a block of each takes rate_block_time_max.
+constexpr std::uint64_t least_total(std::uint64_t targets) {
+  return targets * (block_bytes / limits::rate_block_time_max.count() + 1);
+}
+
+}  // namespace
 
 TEST_SUITE("rates") {
   TEST_CASE("what all may read together is divided among those that read") {
@@ -49,6 +59,40 @@ TEST_SUITE("rates") {
     CHECK(bad.failure);
     REQUIRE_FALSE(good.failure);
     CHECK(good.agent->read_limits.back() == 12'000);
+  }
+
+  TEST_CASE("a target that only the limit of all holds back is not silent") {
+    fleet_of_images fleet(store_format::loose, jobs_run::on_loop);
+    read_share reading(least_total(3));
+    fleet.context.reading = &reading;
+    for (unsigned i = 0; i < 3; ++i) {
+      fleet.dump(random_image(20 * 4096, i)).agent->timers = &fleet.timers;
+    }
+    fleet.run_in_time();
+    for (auto const& t : fleet.targets) {
+      CHECK_FALSE(t->failure);
+      CHECK(t->ended_at - clock_source::steady{} >= 4 * limits::silence_timeout_max);
+    }
+  }
+
+  TEST_CASE("a target that is silent is told apart from those that the limit holds back") {
+    fleet_of_images fleet(store_format::loose, jobs_run::on_loop);
+    read_share reading(least_total(5));
+    fleet.context.reading = &reading;
+    auto& dead = fleet.dump(random_image(20 * 4096, 0), lie::falls_silent);
+    // Now and then one of them ends, and the others are told of a larger share.
+    for (unsigned i = 1; i < 5; ++i) {
+      fleet.dump(random_image((1 + i * i) * 4096, i)).agent->timers = &fleet.timers;
+    }
+    fleet.run_in_time();
+    REQUIRE(dead.failure);
+    CHECK(code_of(dead.failure) == async_errc::timed_out);
+    CHECK(dead.ended_at - clock_source::steady{} == limits::silence_timeout_max);
+    for (std::size_t i = 1; i < fleet.targets.size(); ++i) {
+      CHECK_FALSE(fleet.targets[i]->failure);
+    }
+    CHECK(fleet.targets[1]->ended_at < dead.ended_at);
+    CHECK(fleet.targets.back()->ended_at > dead.ended_at);
   }
 
   TEST_CASE("without a limit nobody is held back") {
