@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "base/error.hpp"
 #include "base/format.hpp"
 #include "transport/private_folder.hpp"
 #include "transport/ssh_machine_state.hpp"

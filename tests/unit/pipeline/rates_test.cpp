@@ -20,7 +20,8 @@ TEST_SUITE("rates") {
     fleet_of_images fleet;
     read_share reading(12'000);
     fleet.context.reading = &reading;
-    for (unsigned i = 0; i < 3; ++i) fleet.dump(random_image((i + 1) * 400 * 4096, i));
+    // Long enough that all of them read at some time, however late a thread gets its turn.
+    for (unsigned i = 0; i < 3; ++i) fleet.dump(random_image((i + 2) * 800 * 4096, i));
     fleet.run();
     for (auto const& t : fleet.targets) {
       REQUIRE_FALSE(t->failure);
