@@ -17,9 +17,9 @@ void byte_budget::give_back(std::uint64_t bytes) noexcept {
   units_.release(bytes);
 }
 
-task<byte_lease> byte_budget::acquire(std::uint64_t bytes) {
+task<byte_lease> byte_budget::acquire(std::uint64_t bytes, queue_place where) {
   DISKDUMP_ASSERT(bytes <= capacity_bytes_);
-  co_await units_.acquire(bytes);
+  co_await units_.acquire(bytes, where);
   leased_bytes_peak_ = std::max(leased_bytes_peak_, leased_bytes());
   co_return byte_lease(*this, bytes);
 }

@@ -46,8 +46,10 @@ class byte_budget {
   ~byte_budget();  // Invariant: every lease came back.
 
   // Completes with a lease of `bytes`, in order of arrival: a large request is not starved by small
-  // ones. Resumes on the executor. Cancelled: nothing was taken. REQUIRES: bytes <= capacity.
-  [[nodiscard]] task<byte_lease> acquire(std::uint64_t bytes);
+  // ones; or before all that wait. Resumes on the executor. Cancelled: nothing was taken.
+  // REQUIRES: bytes <= capacity.
+  [[nodiscard]] task<byte_lease> acquire(std::uint64_t bytes,
+                                         queue_place where = queue_place::last);
 
   [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return capacity_bytes_; }
   // Leases held, and bytes promised to a waiter that is being woken.

@@ -8,8 +8,11 @@ namespace diskdump {
 // frame destroyed), the place is given up, and units that were granted meanwhile go on.
 class fifo_semaphore::place {
  public:
-  place(fifo_semaphore& semaphore, request& mine) : semaphore_(semaphore), mine_(mine) {
-    position_ = semaphore_.queue_.insert(semaphore_.queue_.end(), &mine_);
+  place(fifo_semaphore& semaphore, request& mine, queue_place where)
+      : semaphore_(semaphore), mine_(mine) {
+    auto& queue = semaphore_.queue_;
+    position_ = queue.insert(where == queue_place::first ? queue.begin() : queue.end(), &mine_);
+    semaphore_.grant();  // a small one may fit where the one before which it stands does not
   }
   ~place() {
     if (claimed_) return;
@@ -54,10 +57,10 @@ bool fifo_semaphore::try_acquire(std::uint64_t units) noexcept {
   return true;
 }
 
-task<> fifo_semaphore::acquire(std::uint64_t units) {
+task<> fifo_semaphore::acquire(std::uint64_t units, queue_place where) {
   if (try_acquire(units)) co_return;
   request mine(executor_, units);
-  place waiting(*this, mine);
+  place waiting(*this, mine, where);
   while (!mine.granted) co_await mine.ready.wait();
   waiting.claim();
 }

@@ -62,6 +62,10 @@ inline constexpr std::size_t build_bytes_max = 255;
 inline constexpr std::size_t notes_max = 1000;
 inline constexpr std::size_t bad_ranges_max = 4096;
 inline constexpr std::size_t login_noise_bytes_max = 64 * KiB;
+// How long a login shell may take to run a command once the login is done; a home on a dead server
+// makes it hang for ever. How often openssh is looked at for that.
+inline constexpr std::chrono::seconds shell_start_time_max{60};
+inline constexpr std::chrono::milliseconds login_look_interval{200};
 static_assert(digests_blocks_max >= digest_runs_max);
 static_assert(digest_runs_max * 33 + 16 <= control_payload_bytes_max);
 static_assert(expected_ids_max * 32 + 16 <= control_payload_bytes_max);

@@ -113,6 +113,16 @@ std::string lease_text(std::vector<fleet_target> const& targets) {
   return printable(text);
 }
 
+// What ended the run before a target had its turn has been said; nobody may read that it was done.
+void fail_the_rest(std::vector<fleet_target>& targets, bool interrupted) {
+  for (auto& t : targets) {
+    if (t.failure || t.progress.state == target_state::done) continue;
+    t.interrupted = interrupted;
+    t.failure =
+        std::make_exception_ptr(error(pipeline_errc::not_begun, severity::permanent).host(t.host));
+  }
+}
+
 exit_code dump_to(runtime& process, global_options const& global, dump_arguments& arguments,
                   dump_reporter& reporter) {
   auto const opened = open_leased_store(
@@ -132,6 +142,7 @@ exit_code dump_to(runtime& process, global_options const& global, dump_arguments
   std::optional<read_share> reading;
   if (options.rates.read_total > 0) context.reading = &reading.emplace(options.rates.read_total);
   auto const code = process.run(dump_with_display(process, context, arguments, options, reporter));
+  fail_the_rest(arguments.targets, process.interrupted());
   reporter.finish(options.block_bytes);
   return code;
 }

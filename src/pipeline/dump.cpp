@@ -36,6 +36,8 @@ std::string_view sentence(pipeline_errc e) noexcept {
       return "the interrupted dump cannot be continued";
     case pipeline_errc::command_failed:
       return "a command around the dump failed";
+    case pipeline_errc::not_begun:
+      return "the run ended before this target had its turn";
   }
   return "unknown pipeline error";
 }

@@ -31,6 +31,7 @@ enum class pipeline_errc {
   source_changed,            // between two attempts, or since the dump was interrupted
   cannot_resume,             // what the interrupted dump left does not fit what is asked for now
   command_failed,            // --pre or --post
+  not_begun,                 // the run ended before the target had its turn
 };
 [[nodiscard]] std::string_view sentence(pipeline_errc e) noexcept;
 [[nodiscard]] inline char const* module_name(pipeline_errc) noexcept { return "pipeline"; }

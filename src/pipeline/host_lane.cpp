@@ -46,6 +46,16 @@ target_plan plan_of(fleet_target const& target, fleet_options const& options) {
   return plan;
 }
 
+bool is_of_another_source(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(std::move(failure));
+  } catch (error const& e) {
+    return e.code() == pipeline_errc::source_changed || e.code() == pipeline_errc::cannot_resume;
+  } catch (...) {
+    return false;
+  }
+}
+
 }  // namespace
 
 host_lane::host_lane(fleet& shared, std::vector<fleet_target*> targets)
@@ -55,6 +65,12 @@ host_lane::host_lane(fleet& shared, std::vector<fleet_target*> targets)
       connected_(shared.context.executor) {}
 
 // ---- The connection -----------------------------------------------------------------------------
+
+// Many at once would meet the bounds of a jump host or of sshd.
+task<std::unique_ptr<remote_host>> host_lane::connect_in_turn(fleet_target const& target) {
+  auto const turn = co_await fleet_.connecting.acquire(1);
+  co_return co_await fleet_.connect(target);
+}
 
 // The first target connects, the others wait for it and share its fate: a host that refuses one
 // login is not asked again for each of its paths.
@@ -67,9 +83,7 @@ task<std::shared_ptr<host_lane::connection>> host_lane::connect(fleet_target con
   connecting_ = true;
   std::exception_ptr failure;
   try {
-    auto const turn = co_await fleet_.connecting.acquire(1);
-    auto host = co_await fleet_.connect(target);
-    connection_ = std::make_shared<connection>(connection{std::move(host)});
+    connection_ = std::make_shared<connection>(connection{co_await connect_in_turn(target)});
   } catch (...) {
     failure = std::current_exception();
     if (!worth_retrying(failure) && !is_consequence(failure)) connect_failure_ = failure;
@@ -139,10 +153,12 @@ task<> host_lane::prepare(fleet_target& target, target_plan const& plan, image_l
   }
 }
 
-// So that a later run can go on. What a lying target brought is not built upon.
+// So that a later run can go on. What a lying target brought is not built upon, nor what is of
+// another source than the one that is there now.
 task<> host_lane::keep(fleet_target& target, target_plan const& plan, image_ledger& ledger,
                        std::exception_ptr failure) {
   if (!fleet_.options.keep_interrupted || severity_of(failure) == severity::corruption) co_return;
+  if (is_of_another_source(failure)) co_return;
   try {
     target.resumable_bytes = co_await keep_interrupted(fleet_.context, plan, ledger);
   } catch (std::exception const& e) {
@@ -150,7 +166,14 @@ task<> host_lane::keep(fleet_target& target, target_plan const& plan, image_ledg
   }
 }
 
-task<> host_lane::attempts(fleet_target& target, target_commands& commands) {
+task<> host_lane::take(seat& mine, queue_place where) {
+  if (mine.taken()) co_return;
+  auto session = co_await sessions_.acquire(1, where);
+  mine.turn = co_await fleet_.active.acquire(1, where);
+  mine.session = std::move(session);
+}
+
+task<> host_lane::attempts(fleet_target& target, target_commands& commands, seat& mine) {
   auto const& retries = fleet_.options.retries;
   auto const plan = plan_of(target, fleet_.options);
   image_ledger ledger(target.progress, plan.start.block_bytes);
@@ -158,9 +181,7 @@ task<> host_lane::attempts(fleet_target& target, target_commands& commands) {
   for (unsigned number = 1;; ++number) {
     target.progress.attempts = number;
     try {
-      // Not held between attempts: a machine that is away must not take the others' places.
-      auto const session = co_await sessions_.acquire(1);
-      auto const turn = co_await fleet_.active.acquire(1);
+      co_await take(mine, number == 1 ? queue_place::last : queue_place::first);
       if (number == 1) {
         target.progress.started = fleet_.context.timers.clock().now();
         fleet_.observer.on_start(target);
@@ -174,6 +195,8 @@ task<> host_lane::attempts(fleet_target& target, target_commands& commands) {
     if (number >= retries.attempts_max || !worth_retrying(failure) || is_consequence(failure)) {
       break;
     }
+    // A machine that is away must not take the others' places.
+    mine = {};
     auto const pause = retry_delay(retries, number, fleet_.options.chance());
     target.progress.state = target_state::retrying;
     fleet_.observer.on_retry(
@@ -190,7 +213,8 @@ task<> host_lane::attempts(fleet_target& target, target_commands& commands) {
     }
   }
   // A machine that one target did not reach by all its attempts is away for the others as well.
-  bool const away = target.progress.state == target_state::connecting;
+  // One that was reached before may come back, and its other targets try by themselves.
+  bool const away = target.progress.state == target_state::connecting && !connection_;
   if (away && !is_consequence(failure)) connect_failure_ = failure;
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
   co_await keep(target, plan, ledger, failure);
@@ -198,18 +222,21 @@ task<> host_lane::attempts(fleet_target& target, target_commands& commands) {
 }
 
 // REQUIRES: it cannot be cancelled.
-task<> host_lane::run_post(target_commands& commands, bool dumped_well) {
-  auto const session = co_await sessions_.acquire(1);
+task<> host_lane::run_post(target_commands& commands, seat& mine, bool dumped_well) {
+  co_await take(mine, queue_place::first);
   // Its last user ends it, which may be us.
   auto const used = connection_ && !connection_->suspect ? connection_ : nullptr;
-  co_await commands.after(used ? used->host.get() : nullptr, fleet_.connect, dumped_well);
+  co_await commands.after(
+      used ? used->host.get() : nullptr,
+      [this](fleet_target const& target) { return connect_in_turn(target); }, dumped_well);
 }
 
 task<> host_lane::with_commands(fleet_target& target) {
   target_commands commands(fleet_.context, target, fleet_.options, fleet_.observer);
+  seat mine;
   std::exception_ptr failure;
   try {
-    co_await attempts(target, commands);
+    co_await attempts(target, commands, mine);
   } catch (...) {
     failure = std::current_exception();
   }
@@ -218,11 +245,12 @@ task<> host_lane::with_commands(fleet_target& target) {
   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
   if (commands.post_due()) {
     try {
-      co_await run_post(commands, failure == nullptr);
+      co_await run_post(commands, mine, failure == nullptr);
     } catch (error const& e) {
       if (!failure) throw;
-      // What failed first is what is told of the target.
-      fleet_.context.log.warning(format("{}: {}", target.label, e.what()));
+      // What failed first is what is told of the target. This must be heard as well: what pre began
+      // is still there.
+      fleet_.context.log.write(log_level::error, format("{}: {}", target.label, e.what()));
     }
   }
   if (failure) std::rethrow_exception(failure);

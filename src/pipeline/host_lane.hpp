@@ -40,16 +40,26 @@ class host_lane {
     bool suspect = false;  // a dump over it broke off: the next attempt makes another
   };
 
+  // What a target at work holds. From its pre command to its post command, but for the pause
+  // between two attempts: what pre began does not wait for targets that have not begun.
+  struct seat {
+    byte_lease session;
+    byte_lease turn;
+    [[nodiscard]] bool taken() const noexcept { return turn.bytes() > 0; }
+  };
+
   task<> one_target(fleet_target& target);
   task<> with_commands(fleet_target& target);
-  task<> run_post(target_commands& commands, bool dumped_well);
-  task<> attempts(fleet_target& target, target_commands& commands);
+  task<> take(seat& mine, queue_place where);
+  task<> run_post(target_commands& commands, seat& mine, bool dumped_well);
+  task<> attempts(fleet_target& target, target_commands& commands, seat& mine);
   task<> attempt(fleet_target& target, target_plan plan, image_ledger& ledger,
                  target_commands& commands);
   task<> prepare(fleet_target& target, target_plan const& plan, image_ledger& ledger);
   task<> keep(fleet_target& target, target_plan const& plan, image_ledger& ledger,
               std::exception_ptr failure);
   task<std::shared_ptr<connection>> connect(fleet_target const& target);
+  task<std::unique_ptr<remote_host>> connect_in_turn(fleet_target const& target);
   task<launched_agent> start_agent(remote_host& machine, agent_launch launch);
 
   fleet& fleet_;

@@ -80,18 +80,32 @@ std::string target_commands::script(kind which, std::string const& mark,
   return text;
 }
 
+task<std::unique_ptr<stream>> target_commands::open(remote_host& machine, std::string command,
+                                                    sudo_password* password) {
+  if (password != nullptr) co_await password->verify(machine, login_name(target_));
+  // From before the first byte: a command whose connection is lost may have begun all the same.
+  begun_ = true;
+  co_return co_await machine.exec(std::move(command), limits::channel_window_bytes_min);
+}
+
 task<> target_commands::run(remote_host& machine, kind which, std::string_view status,
                             bool& begun) {
   auto const* const flag = which == kind::pre ? "--pre" : "--post";
   auto* const password = target_.sudo ? options_.sudo : nullptr;
-  if (password != nullptr) co_await password->verify(machine, login_name(target_));
   auto const use = !target_.sudo         ? sudo_use::none
                    : password != nullptr ? sudo_use::with_password
                                          : sudo_use::without_password;
   auto const nonce = random_hex();
-  // From before the first byte: a command whose connection is lost may have begun all the same.
-  begun_ = true;
-  auto io = co_await machine.exec(script_command(nonce, use), limits::channel_window_bytes_min);
+  std::unique_ptr<stream> io;
+  try {
+    io = co_await with_timeout(context_.timers, limits::deploy_timeout_max,
+                               open(machine, script_command(nonce, use), password));
+  } catch (error const& e) {
+    if (!is_timeout(e)) throw;
+    throw command_error(flag, format("it could not be begun within {} seconds{}",
+                                     limits::deploy_timeout_max.count(),
+                                     password != nullptr ? ", or sudo did not answer" : ""));
+  }
   auto const input = (password != nullptr ? password->input(nonce) : std::string()) +
                      script(which, report_mark(nonce), status);
   command_output output(report_mark(nonce), [&](std::string const& line) {

@@ -34,6 +34,8 @@ class target_commands {
  private:
   enum class kind : std::uint8_t { pre, post };
   [[nodiscard]] task<> run_pre(remote_host& machine);
+  [[nodiscard]] task<std::unique_ptr<stream>> open(remote_host& machine, std::string command,
+                                                   sudo_password* password);
   [[nodiscard]] task<> run(remote_host& machine, kind which, std::string_view status, bool& begun);
   [[nodiscard]] std::string script(kind which, std::string const& mark,
                                    std::string_view status) const;

@@ -28,7 +28,7 @@ void held_room::before_block() {
         state_ = state::held;
         return;
       }
-      throw cannot_write(ENOSPC, "keep back room for the index", path_);
+      throw cannot_write(ENOSPC, "keep back room for the index", shown_);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "io/file_system.hpp"
 #include "store/scratch.hpp"
@@ -16,7 +17,9 @@ namespace diskdump {
 class held_room {
  public:
   // Both outlive this object. The room is a file of `scratch`, whose remains the next open removes.
-  held_room(file_system& files, scratch_folder& scratch) : files_(files), scratch_(scratch) {}
+  // `shown` is what people are told is full.
+  held_room(file_system& files, scratch_folder& scratch, std::string shown)
+      : files_(files), scratch_(scratch), shown_(std::move(shown)) {}
 
   // Before a block is written. The first call takes the room: limits::held_room_bytes_max, or a
   // part of what is free where that is little. Throws store_full once the room was given up, until
@@ -47,6 +50,7 @@ class held_room {
 
   file_system& files_;
   scratch_folder& scratch_;
+  std::string shown_;
   std::mutex mutex_;
   std::atomic<state> state_{state::untaken};
   std::string path_;

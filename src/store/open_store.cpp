@@ -154,7 +154,7 @@ store_parts open_parts(std::string const& base, store_open_options const& option
     open_index(parts, options);
   }
   make_scratch(parts);
-  parts.room = std::make_unique<held_room>(*parts.files, *parts.scratch);
+  parts.room = std::make_unique<held_room>(*parts.files, *parts.scratch, parts.blockstore);
   if (auto const removed = clean_scratch(parts.blockstore, *parts.files, parts.layout)) {
     say(options.log, format("removed the temporary files of {} dumps that were cut off", removed));
   }

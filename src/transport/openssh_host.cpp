@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "async/scope.hpp"
 #include "async/timeout.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
@@ -104,7 +105,7 @@ class openssh_host final : public remote_host {
 
   // One ssh holds the connection; it runs `cat`, which ends when we do, and with it the connection.
   // ssh bounds the time until the server's version line by ConnectTimeout, and what follows by the
-  // signs of life.
+  // signs of life, but for the login shell.
   task<> connect(std::chrono::seconds timeout) {
     auto const token = random_hex();
     child_command child;
@@ -120,18 +121,15 @@ class openssh_host final : public remote_host {
     child.argv.push_back(format("exec sh -c 'echo {}; exec cat >/dev/null'", token));
     master_ = std::make_shared<process_stream>(context_.executor, context_.timers, std::move(child),
                                                name_);
-    std::string said;
-    byte_vector chunk(limits::stderr_tail_bytes_max);
-    while (said.find(token) == std::string::npos) {
-      auto const n = co_await master_->read(chunk);
-      if (n == 0 || said.size() > limits::login_noise_bytes_max) {
-        auto const report = co_await master_->close();
-        if (report.status == ssh_failed_status) throw openssh_error(name_, report.stderr_tail);
-        throw error(transport_errc::cannot_exec, severity::permanent)
-            .host(name_)
-            .cause(printable(report.stderr_tail.empty() ? said : report.stderr_tail));
-      }
-      said += as_text(byte_view(chunk).first(n));
+    bool ready = false;
+    try {
+      co_await with_scope([&](scope& both) {
+        both.spawn(watch_shell());
+        both.spawn(hear(token, ready, both));
+      });
+    } catch (...) {
+      // The end of the watch is not a failure.
+      if (!ready || !is_consequence(std::current_exception())) throw;
     }
   }
 
@@ -155,6 +153,40 @@ class openssh_host final : public remote_host {
   std::string description() const override { return "openssh"; }
 
  private:
+  // sshd answers signs of life for a login shell that hangs. ssh makes its control socket once it
+  // is logged in; until then a person may be asked, which takes as long as it takes.
+  task<> watch_shell() {
+    auto const socket = folder_.socket();
+    do {
+      co_await context_.timers.sleep(limits::login_look_interval);
+    } while (::access(socket.c_str(), F_OK) != 0);
+    co_await context_.timers.sleep(limits::shell_start_time_max);
+    throw error(transport_errc::cannot_exec, severity::transient)
+        .host(name_)
+        .cause(format("logged in, but its shell ran no command within {} seconds",
+                      limits::shell_start_time_max.count()))
+        .remedy(format("does `ssh {} true` end?", name_));
+  }
+
+  // Until the token came.
+  task<> hear(std::string token, bool& ready, scope& both) {
+    std::string said;
+    byte_vector chunk(limits::stderr_tail_bytes_max);
+    while (said.find(token) == std::string::npos) {
+      auto const n = co_await master_->read(chunk);
+      if (n == 0 || said.size() > limits::login_noise_bytes_max) {
+        auto const report = co_await master_->close();
+        if (report.status == ssh_failed_status) throw openssh_error(name_, report.stderr_tail);
+        throw error(transport_errc::cannot_exec, severity::permanent)
+            .host(name_)
+            .cause(printable(report.stderr_tail.empty() ? said : report.stderr_tail));
+      }
+      said += as_text(byte_view(chunk).first(n));
+    }
+    ready = true;
+    both.cancel();
+  }
+
   connect_context context_;
   std::string name_;
   ssh_options options_;

@@ -90,6 +90,16 @@ class PrePost(Around):
         self.assertEqual([line[0:1] + line[4:5] for line in self.noted()], [["post", "failed"]])
         self.assertEqual(self.manifests(), [])
 
+    def test_post_does_not_wait_for_targets_that_have_not_begun(self):
+        paths = [images.write(self.path(f"image{i}"), b"%d" % i) for i in range(6)]
+        self.diskdump.dump(*Sshd(self).arguments, "-j", "1", "--pre", self.note("pre"),
+                           "--post", self.note("post"), *[f"target:{path}" for path in paths])
+        # A snapshot is held as long as its own dump takes.
+        self.assertEqual(self.words(), ["pre", "post"] * len(paths))
+        noted = self.noted()
+        for begun, ended in zip(noted[::2], noted[1::2]):
+            self.assertEqual(begun[2], ended[2])
+
     def test_a_failing_pre_is_no_other_targets_failure(self):
         other = images.write(self.path("other"), b"other")
         done = self.diskdump.dump(*Sshd(self).arguments, "-j", "1", "--pre",

@@ -265,6 +265,8 @@ class InALaterRun(Retried):
         done = self.diskdump.run("dump", *resume, expect=1)
         self.assertRegex(done.target["error"], "(?i)bytes, and had")
         self.assertIn("without --resume", done.target["error"])
+        self.assertEqual(done.target.get("bytes_resumable", 0), 0)
+        self.assertNotIn("goes on behind them", done.stderr)
         # Another file of the same size in its place.
         with open(self.source, "r+b") as source:
             source.truncate(SIZE)

@@ -197,6 +197,8 @@ class SudoPassword(Scenario):
                                   expect=1)
         self.assertIn("no terminal", done.text)
         self.assertEqual(done.targets, [])
+        self.assertEqual(done.summary["ok"], 0)
+        self.assertEqual(done.summary["failed"], done.summary["targets"])
 
     def test_without_a_target_with_sudo_it_is_wrong_usage(self):
         done = self.diskdump.dump(*self.sshd.arguments, "--ask-sudo-password",

@@ -13,8 +13,9 @@ namespace diskdump {
 
 namespace {
 
-task<> take(byte_budget& budget, std::uint64_t bytes, byte_lease& lease) {
-  lease = co_await budget.acquire(bytes);
+task<> take(byte_budget& budget, std::uint64_t bytes, byte_lease& lease,
+            queue_place where = queue_place::last) {
+  lease = co_await budget.acquire(bytes, where);
 }
 task<> take_slot(buffer_pool& pool, slot_lease& lease) { lease = co_await pool.acquire(); }
 task<> take_units(fifo_semaphore& units, std::uint64_t n, std::vector<int>& order, int who) {
@@ -45,6 +46,34 @@ TEST_SUITE("byte_budget") {
     CHECK(large.bytes() == 90);
     CHECK(small.bytes() == 10);
     CHECK(budget.leased_bytes_peak() == 100);
+  }
+
+  TEST_CASE("who may stand first does not wait for those who came before") {
+    asio::io_context loop;
+    byte_budget budget(loop.get_executor(), 2);
+    byte_lease held, other, waiter, large, urgent, small;
+    auto const a = start(loop, take(budget, 1, held));
+    auto const b = start(loop, take(budget, 1, other));
+    auto const c = start(loop, take(budget, 1, waiter));
+    auto const d = start(loop, take(budget, 1, urgent, queue_place::first));
+    held.release();
+    settle(loop);
+    CHECK(urgent.bytes() == 1);
+    CHECK(waiter.bytes() == 0);
+    urgent.release();
+    settle(loop);
+    CHECK(waiter.bytes() == 1);
+    // Where it fits and the one before which it stands does not, it waits for nobody.
+    waiter.release();
+    auto const e = start(loop, take(budget, 2, large));
+    auto const f = start(loop, take(budget, 1, small, queue_place::first));
+    settle(loop);
+    CHECK(large.bytes() == 0);
+    CHECK(small.bytes() == 1);
+    small.release();
+    other.release();
+    settle(loop);
+    CHECK(large.bytes() == 2);
   }
 
   TEST_CASE("a newcomer does not overtake a waiter that is being woken") {

@@ -110,7 +110,7 @@ TEST_SUITE("held_room") {
     test_folder const folder;
     auto const files = make_posix_file_system(folder.path());
     scratch_folder scratch(folder.path(), *files, store_layout(""));
-    held_room room(*files, scratch);
+    held_room room(*files, scratch, folder.path());
     auto const full = cannot_write(ENOSPC, "write", "somewhere");
     int calls = 0;
     auto const fail_once = [&] {
