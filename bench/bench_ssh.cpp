@@ -19,6 +19,7 @@
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "transport/connect.hpp"
+#include "transport/passphrase_book.hpp"
 #include "transport/stream.hpp"
 
 namespace diskdump {
@@ -96,6 +97,7 @@ task<> measure(connect_context context, measurement& of) {
 figure run_once(measurement of) {
   silent_log log;
   silent_prompt prompt;
+  passphrase_book passphrases;
   asio_timer_source timers;
   std::exception_ptr failure;
   auto const cpu_before = cpu_seconds();
@@ -103,7 +105,8 @@ figure run_once(measurement of) {
     asio::io_context loop(1);
     worker_pool workers(2);
     worker_pool blocking(2);
-    connect_context const context{loop.get_executor(), workers, blocking, timers, log, prompt};
+    connect_context const context{loop.get_executor(), workers, blocking, timers, log, prompt,
+                                  passphrases};
     scope all(loop.get_executor());
     all.spawn([](connect_context with, measurement& what, std::exception_ptr& failed) -> task<> {
       try {

@@ -192,7 +192,6 @@ inline constexpr std::size_t targets_max = 4096;
 inline constexpr std::size_t targets_active_default = 32;
 inline constexpr std::size_t paths_per_host_max = 4;  // sshd's MaxSessions is 10
 inline constexpr unsigned writer_threads = 4;
-inline constexpr unsigned blocking_threads = 4;
 // Announcements that one index look-up takes together (each is limits::group_blocks blocks).
 inline constexpr std::size_t lookup_groups_max = 32;
 // Announcements that wait for their answer: runs of zeros are not bounded by the batch, and each
@@ -358,12 +357,24 @@ inline constexpr unsigned retries_max = 1000;
 inline constexpr std::chrono::milliseconds retry_delay_first{2000};
 inline constexpr std::chrono::milliseconds retry_delay_max{60'000};
 inline constexpr double retry_delay_factor = 5.0;
+// How often a session on a connection is asked for that was refused, each pause twice the one
+// before: 0.6 s in all.
+inline constexpr int session_tries_max = 6;
+inline constexpr std::chrono::milliseconds session_pause_first{20};
 // Connections that are being made at a time: sshd begins to refuse at ten (MaxStartups), and a
 // jump host sees them all.
 inline constexpr std::size_t connects_in_flight_max = 8;
+// For name resolution, key files, ssh-agents, and the questions to a person. A connection that is
+// being made takes one at a time, for as long as a person thinks; as many again are for names that
+// nobody waits for any longer.
+inline constexpr unsigned blocking_threads = 2 * connects_in_flight_max;
 // A target that owes a block and was silent for so long does not keep others waiting for it: the
 // next one that waits is asked to send it.
 inline constexpr std::chrono::seconds claim_patience{3};
+// Nor does one that is so slow that sending all it owes would take longer than the first of these,
+// judged by what came in the second. Silence ends sooner; this is for those who drip.
+inline constexpr std::chrono::seconds claim_hold_max{30};
+inline constexpr std::chrono::seconds claim_pace_window{10};
 inline constexpr std::chrono::seconds claim_check_interval{1};
 inline constexpr std::chrono::seconds timeout_max{24 * 3600};
 

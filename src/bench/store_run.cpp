@@ -9,6 +9,7 @@
 #include "store/gc.hpp"
 #include "store/prune.hpp"
 #include "store/verify.hpp"
+#include "transport/passphrase_book.hpp"
 
 namespace diskdump {
 
@@ -115,8 +116,10 @@ task<phase_report> store_run::dump(bench_phase which) {
       context_.executor, context_.workers, context_.writers, context_.timers, store, claims,
       context_.log,      backend_.base()};
   context.times = &times;
+  passphrase_book passphrases;
   connect_context const connect{context_.executor, context_.workers, context_.blocking,
-                                context_.timers,   context_.log,     context_.prompt};
+                                context_.timers,   context_.log,     context_.prompt,
+                                passphrases};
   auto targets = make_targets();
   silent_observer silent;
   auto const image_bytes = images_.image_bytes() * targets.size();

@@ -10,6 +10,7 @@
 #include "cli/options_load.hpp"
 #include "cli/screen_text.hpp"
 #include "store/lease.hpp"
+#include "transport/passphrase_book.hpp"
 
 namespace diskdump {
 
@@ -90,8 +91,10 @@ task<exit_code> dump_with_display(runtime& process, dump_context& context,
   std::unique_ptr<sudo_password> sudo;
   if (arguments.ask_sudo_password) sudo = co_await ask_for_sudo(process, prompt);
   options.sudo = sudo.get();
+  passphrase_book passphrases;
   connect_context const connect{process.executor(), process.workers, process.blocking,
-                                process.timers,     process.log,     prompt};
+                                process.timers,     process.log,     prompt,
+                                passphrases};
   try {
     co_await with_scope([&](scope& both) {
       both.spawn(reporter.show());

@@ -5,7 +5,7 @@
 //
 // A claim is held only while the index is asked or the claimant's own block is on its way, neither
 // of which depends on another target: no two targets wait for each other. A claimant that stands
-// still loses its claims to those who wait, so that it does not hold them up.
+// still, or drips, loses its claims to those who wait, so that it does not hold them up.
 //
 // Single-threaded: all calls come from the event loop's thread.
 // Invariant: a target is in at most one batch of entries, as claimant or waiter.
@@ -28,8 +28,8 @@ class claim_holder {
   // `need` makes this target the claimant. Called from within stored(), withdrawn or leave(); must
   // not call back into the table.
   virtual void settled(block_index index, verdict outcome) = 0;
-  // Whether it does not send what it was asked for.
-  [[nodiscard]] virtual bool stalled() const = 0;
+  // Whether it does not send what it was asked for, or so slowly that others shall not wait for it.
+  [[nodiscard]] virtual bool stalled() = 0;
 };
 
 class claims_table {

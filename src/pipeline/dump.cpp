@@ -119,9 +119,12 @@ void target_run::settled(block_index index, verdict outcome) {
   wake_transmit();
 }
 
-bool target_run::stalled() const {
-  return session.needed() > 0 && listening &&
-         context.timers.clock().now() - heard_last >= limits::claim_patience;
+bool target_run::stalled() {
+  auto const now = context.timers.clock().now();
+  claim_pace_.look(listening ? listened + (now - listening_since) : listened, blocks_came,
+                   session.needed());
+  bool const silent = listening && now - heard_last >= limits::claim_patience;
+  return session.needed() > 0 && (silent || claim_pace_.too_slow());
 }
 
 namespace {

@@ -78,7 +78,10 @@ task<> dump_fleet(dump_context& context, host_connector connect, std::vector<fle
       all.spawn(run_lanes(lanes, all));
     });
   } catch (std::exception const& e) {
-    context.log.debug(format("fleet: {}", e.what()));
+    // The end of the watch over the claims is none, and no target's failure comes here.
+    if (!is_consequence(std::current_exception())) {
+      context.log.write(log_level::error, format("fleet: {}", e.what()));
+    }
   }
 }
 

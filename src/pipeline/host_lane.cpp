@@ -2,6 +2,8 @@
 
 #include <sys/random.h>
 
+#include <utility>
+
 #include "async/retry.hpp"
 #include "async/scope.hpp"
 #include "async/timeout.hpp"
@@ -51,6 +53,16 @@ bool is_of_another_source(std::exception_ptr failure) {
     std::rethrow_exception(std::move(failure));
   } catch (error const& e) {
     return e.code() == pipeline_errc::source_changed || e.code() == pipeline_errc::cannot_resume;
+  } catch (...) {
+    return false;
+  }
+}
+
+bool is_refused_session(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(std::move(failure));
+  } catch (error const& e) {
+    return e.code() == transport_errc::no_more_sessions;
   } catch (...) {
     return false;
   }
@@ -173,16 +185,27 @@ task<> host_lane::take(seat& mine, queue_place where) {
   mine.session = std::move(session);
 }
 
+// A server whose MaxSessions is smaller than what we would have at work at once: this target waits
+// until another one of its machine has ended. Alone, it has nothing to wait for.
+bool host_lane::gives_way(std::exception_ptr const& failure, seat& mine) {
+  bool const alone = refused_.size() + 1 == limits::paths_per_host_max;
+  if (!is_refused_session(failure) || alone) return false;
+  refused_.push_back(std::move(mine.session));
+  mine = {};
+  return true;
+}
+
 task<> host_lane::attempts(fleet_target& target, target_commands& commands, seat& mine) {
   auto const& retries = fleet_.options.retries;
   auto const plan = plan_of(target, fleet_.options);
   image_ledger ledger(target.progress, plan.start.block_bytes);
   std::exception_ptr failure;
-  for (unsigned number = 1;; ++number) {
+  bool begun = false;
+  for (unsigned number = 1;;) {
     target.progress.attempts = number;
     try {
-      co_await take(mine, number == 1 ? queue_place::last : queue_place::first);
-      if (number == 1) {
+      co_await take(mine, begun ? queue_place::first : queue_place::last);
+      if (!std::exchange(begun, true)) {
         target.progress.started = fleet_.context.timers.clock().now();
         fleet_.observer.on_start(target);
         co_await prepare(target, plan, ledger);
@@ -191,6 +214,10 @@ task<> host_lane::attempts(fleet_target& target, target_commands& commands, seat
       co_return;
     } catch (...) {
       failure = std::current_exception();
+    }
+    if (gives_way(failure, mine)) {
+      target.progress.state = target_state::queued;
+      continue;
     }
     if (number >= retries.attempts_max || !worth_retrying(failure) || is_consequence(failure)) {
       break;
@@ -211,6 +238,7 @@ task<> host_lane::attempts(fleet_target& target, target_commands& commands, seat
       failure = std::current_exception();
       break;
     }
+    ++number;
   }
   // A machine that one target did not reach by all its attempts is away for the others as well.
   // One that was reached before may come back, and its other targets try by themselves.

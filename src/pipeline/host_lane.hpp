@@ -51,6 +51,7 @@ class host_lane {
   task<> one_target(fleet_target& target);
   task<> with_commands(fleet_target& target);
   task<> take(seat& mine, queue_place where);
+  bool gives_way(std::exception_ptr const& failure, seat& mine);
   task<> run_post(target_commands& commands, seat& mine, bool dumped_well);
   task<> attempts(fleet_target& target, target_commands& commands, seat& mine);
   task<> attempt(fleet_target& target, target_plan plan, image_ledger& ledger,
@@ -64,7 +65,9 @@ class host_lane {
 
   fleet& fleet_;
   std::vector<fleet_target*> targets_;
-  byte_budget sessions_;  // one unit per channel in use
+  byte_budget sessions_;  // one unit per path at work
+  // Of sessions_: those that the server turned out not to have. The rest is one at least.
+  std::vector<byte_lease> refused_;
   wait_list connected_;
   bool connecting_ = false;
   std::shared_ptr<connection> connection_;

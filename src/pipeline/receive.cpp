@@ -35,16 +35,27 @@ void on_hello(target_run& run, hello_message const& hello) {
 
 // The manifest takes bytes for each block, and holes cost the target nothing to announce: a size
 // that was made up must not fill the store's disk.
-void check_room_for_manifest(target_run const& run, block_count blocks) {
-  std::error_code unknown;
-  auto const space = std::filesystem::space(run.context.base, unknown);
-  auto const manifest_bytes = manifest_bytes_max(run.context.store, blocks);
-  if (!unknown && manifest_bytes > space.available / 2) {
-    throw error(pipeline_errc::no_room_for_manifest, severity::permanent)
-        .cause(format("{} blocks need {} bytes, {} are free", blocks.value, manifest_bytes,
-                      space.available))
-        .remedy("free space, or use a larger --block-size");
-  }
+task<> take_room_for_manifest(target_run& run, block_count blocks) {
+  auto& context = run.context;
+  auto const bytes = manifest_bytes_max(context.store, blocks);
+  auto const free_bytes =
+      co_await offload(context.writers, [&context]() -> std::optional<std::uint64_t> {
+        std::error_code unknown;
+        auto const space = std::filesystem::space(context.base, unknown);
+        if (unknown) return std::nullopt;
+        return space.available;
+      });
+  if (!free_bytes) co_return;
+  auto const others_bytes = context.room.taken_bytes();
+  run.ledger.room = context.room.take(bytes, *free_bytes);
+  if (run.ledger.room) co_return;
+  auto const others =
+      others_bytes == 0 ? std::string()
+                        : format(", of which other targets of this run may need {}", others_bytes);
+  throw error(pipeline_errc::no_room_for_manifest, severity::permanent)
+      .cause(format("{} blocks need {} bytes, {} are free{}", blocks.value, bytes, *free_bytes,
+                    others))
+      .remedy("free space, or use a larger --block-size");
 }
 
 task<> on_source(target_run& run, source_message const& source) {
@@ -57,12 +68,12 @@ task<> on_source(target_run& run, source_message const& source) {
   manifest_header header{
       .source = run.plan.source, .date = iso_time(date), .geometry = geometry, .extra = {}};
   auto const known = block_count{run.plan.start.first_block.value};
+  if (!ledger.manifest) co_await take_room_for_manifest(run, geometry.blocks());
   co_await offload(run.context.writers, [&] {
     if (ledger.manifest) {
       ledger.rewind_manifest(known);
       return;
     }
-    check_room_for_manifest(run, geometry.blocks());
     ledger.manifest.emplace(run.context.base, run.plan.manifest_name, std::move(header),
                             run.context.store);
   });
@@ -117,17 +128,18 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
   std::uint64_t content_bytes = 0;  // of the blocks that came
   auto const& clock = run.context.timers.clock();
   while (!run.session.has_ended()) {
-    run.heard_last = clock.now();
+    auto const asked = clock.now();
+    run.heard_last = run.listening_since = asked;
     run.listening = true;
-    auto const asked = run.heard_last;
     std::size_t n = 0;
     {
       wait_timer const waiting(run.context.times, stage::wait_for_agent);
       n = co_await run.io.read(byte_span(buffer));
     }
     run.listening = false;
-    if (n == 0) run.session.feed_eof();
     run.heard_last = clock.now();
+    run.listened += run.heard_last - asked;
+    if (n == 0) run.session.feed_eof();
     run.count_wire();
     co_await run.pace();
     if (run.session.needed() > 0) choose_codec(run, asked, content_bytes);
@@ -148,6 +160,7 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
         lease = co_await run.budget.acquire(bytes_on_the_way(*incoming));
       } else if (auto* const block = std::get_if<block_received>(&*event)) {
         content_bytes += block->raw_bytes;
+        ++run.blocks_came;
         co_await blocks.send({std::move(*block), std::exchange(lease, {})});
       } else if (auto* const note = std::get_if<note_message>(&*event)) {
         run.context.log.write(note->level >= 2 ? log_level::warning : log_level::info,

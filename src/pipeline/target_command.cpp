@@ -1,5 +1,7 @@
 #include "pipeline/target_command.hpp"
 
+#include <utility>
+
 #include "async/scope.hpp"
 #include "async/shield.hpp"
 #include "async/timeout.hpp"
@@ -84,8 +86,13 @@ task<std::unique_ptr<stream>> target_commands::open(remote_host& machine, std::s
                                                     sudo_password* password) {
   if (password != nullptr) co_await password->verify(machine, login_name(target_));
   // From before the first byte: a command whose connection is lost may have begun all the same.
-  begun_ = true;
-  co_return co_await machine.exec(std::move(command), limits::channel_window_bytes_min);
+  auto const begun_before = std::exchange(begun_, true);
+  try {
+    co_return co_await machine.exec(std::move(command), limits::channel_window_bytes_min);
+  } catch (error const& e) {
+    if (e.code() == transport_errc::no_more_sessions) begun_ = begun_before;
+    throw;
+  }
 }
 
 task<> target_commands::run(remote_host& machine, kind which, std::string_view status,
@@ -165,7 +172,9 @@ task<> target_commands::after(remote_host* machine, host_connector const& connec
       failure = e;
     }
     if (!failure) break;
-    bool const again = failure->kind() == severity::transient && !begun &&
+    // Where other dumps have all its sessions, a connection of our own has one.
+    bool const refused = failure->code() == transport_errc::no_more_sessions && !own;
+    bool const again = (failure->kind() == severity::transient || refused) && !begun &&
                        clock.now() + limits::post_connect_pause < give_up;
     if (!again) throw post_error(*failure, begun);
     context_.log.warning(

@@ -8,6 +8,7 @@
 
 #include "async/byte_budget.hpp"
 #include "async/channel.hpp"
+#include "pipeline/claim_pace.hpp"
 #include "pipeline/codec_choice.hpp"
 #include "pipeline/dump.hpp"
 #include "pipeline/image_ledger.hpp"
@@ -51,6 +52,9 @@ class target_run final : public claim_holder, public sharing_reader {
   std::deque<std::shared_ptr<new_blocks>> puts;
   clock_source::steady heard_last;  // when bytes came, or we last said what the target waited for
   bool listening = false;           // for bytes of the target; else it is us who take none
+  clock_source::steady listening_since;
+  clock_source::steady::duration listened{};  // for so long, before this time
+  std::uint64_t blocks_came = 0;              // of those it was asked for
 
   // To be called after any verb of `session` that produces output.
   void wake_transmit() {
@@ -72,13 +76,14 @@ class target_run final : public claim_holder, public sharing_reader {
   // A claim of another target settled. Between expect_settlement() and take_settlement() the block
   // has not been answered yet, and the outcome is kept for the answer.
   void settled(block_index index, verdict outcome) override;
-  [[nodiscard]] bool stalled() const override;
+  [[nodiscard]] bool stalled() override;
   void expect_settlement(block_index index) { unanswered_waits_[index.value] = verdict::wait; }
   [[nodiscard]] verdict take_settlement(block_index index) {
     return unanswered_waits_.extract(index.value).mapped();
   }
 
  private:
+  claim_pace claim_pace_;
   std::uint64_t wire_bytes_before_;                              // of earlier attempts
   std::uint64_t charged_bytes_ = 0;                              // of the stream, to the rates
   std::unordered_map<std::uint64_t, verdict> unanswered_waits_;  // at most one look-up's blocks

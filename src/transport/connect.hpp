@@ -26,7 +26,8 @@ enum class transport_errc {
   host_key_unknown,    // not in known_hosts
   host_key_changed,    // another key stands in known_hosts
   authentication_failed,
-  cannot_exec,          // the server refused the channel or the command
+  cannot_exec,          // the server refused the command
+  no_more_sessions,     // it refused another session on this connection
   no_place_for_agent,   // no directory on the target may hold and execute the agent
   agent_did_not_start,  // sudo refused, or the program ended before HELLO
   transfer_failed,      // the upload did not arrive whole
@@ -69,6 +70,8 @@ class terminal_prompt final : public secret_prompt {
   static void restore_echo() noexcept;
 };
 
+class passphrase_book;
+
 // What a connection works with; all outlive it.
 struct connect_context {
   asio::any_io_executor executor;  // the event loop
@@ -77,6 +80,7 @@ struct connect_context {
   timer_source& timers;
   log_sink& log;
   secret_prompt& prompt;
+  passphrase_book& passphrases;  // of all connections
   // How often an idle connection by libssh2 is asked for a sign of life.
   std::chrono::milliseconds alive_interval = limits::alive_interval;
 };

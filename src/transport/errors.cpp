@@ -20,6 +20,8 @@ std::string_view sentence(transport_errc e) noexcept {
       return "authentication failed";
     case transport_errc::cannot_exec:
       return "the command could not be started there";
+    case transport_errc::no_more_sessions:
+      return "the server allows no more sessions on one connection";
     case transport_errc::no_place_for_agent:
       return "no directory there may hold and execute the agent";
     case transport_errc::agent_did_not_start:

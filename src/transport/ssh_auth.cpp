@@ -1,9 +1,13 @@
 #include <unistd.h>
 
+#include <atomic>
+
+#include "async/scope.hpp"
 #include "async/timeout.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "transport/identity_file.hpp"
+#include "transport/passphrase_book.hpp"
 #include "transport/ssh_connect.hpp"
 
 namespace diskdump {
@@ -48,10 +52,14 @@ class authentication {
           session_->drive(std::move(fn), ssh_session::runner::blocking));
     } catch (error const& e) {
       if (!is_timeout(e)) throw;
-      throw error(transport_errc::connection_lost, severity::transient)
-          .host(session_->host())
-          .cause("the server does not answer the authentication");
+      throw mute();
     }
+  }
+
+  [[nodiscard]] error mute() const {
+    return error(transport_errc::connection_lost, severity::transient)
+        .host(session_->host())
+        .cause("the server does not answer the authentication");
   }
 
   task<> run_methods() {
@@ -176,18 +184,24 @@ class authentication {
         co_return false;
       }
     }
-    for (int round = 0; round < limits::secret_tries_max; ++round) {
-      auto const passphrase = co_await ask(format("Enter passphrase for key '{}': ", file.path));
-      if (!passphrase) {
+    auto& context = session_->context();
+    auto const question = format("Enter passphrase for key '{}': ", file.path);
+    for (int round = 0; round < limits::secret_tries_max;) {
+      auto const said = co_await offload(context.blocking, [&] {
+        return context.passphrases.ask(file.path, context.prompt, question);
+      });
+      if (!said) {
         note(format("{}: needs a passphrase, and there is no terminal to ask on", file.path));
         co_return false;
       }
+      if (said->asked) ++round;
       try {
-        co_return co_await try_file_with(file, *passphrase);
+        co_return co_await try_file_with(file, said->passphrase);
       } catch (ssh_failure const& failed) {
         if (!failed.key_file()) throw;
         note(format("{}: wrong passphrase", file.path));
       }
+      context.passphrases.forget(file.path, said->passphrase);
     }
     co_return false;
   }
@@ -228,24 +242,59 @@ class authentication {
     co_return false;
   }
 
-  // Not bounded in time: the person is asked from within. The server's LoginGraceTime bounds it.
-  task<bool> try_interactive() {
+  // Whom a server asks through libssh2, from within a step and so on a thread of its own.
+  struct questions {
+    std::atomic<bool> asking = false;
+    std::atomic<unsigned> answered = 0;
+    std::atomic<bool> declined = false;
+  };
+
+  // The person may take his time, and the server's LoginGraceTime bounds that; the server may not.
+  // Ends only by what it throws.
+  task<> watch_questions(questions const& asked) {
+    for (;;) {
+      auto const before = asked.answered.load();
+      co_await session_->context().timers.sleep(limits::silence_timeout_max);
+      if (!asked.asking && asked.answered == before) throw mute();
+    }
+  }
+  task<> converse(question_handler const& handler, std::optional<outcome>& result, scope& both) {
     auto const& user = settings_.user;
+    result = co_await session_->drive(
+        [&user, &handler](ssh_machine& m) { return m.auth_interactive(user, handler); },
+        ssh_session::runner::blocking);
+    both.cancel();
+  }
+  task<outcome> converse(question_handler const& handler, questions const& asked) {
+    std::optional<outcome> result;
+    try {
+      co_await with_scope([&](scope& both) {
+        both.spawn(converse(handler, result, both));
+        both.spawn(watch_questions(asked));
+      });
+    } catch (...) {
+      // The end of the watcher is not a failure.
+      if (!result) throw;
+    }
+    co_return *result;
+  }
+
+  task<bool> try_interactive() {
     auto& prompt = session_->context().prompt;
-    bool declined = false;
-    auto const prefix = format("{}@{}: ", user, settings_.hostname);
+    questions asked;
+    auto const prefix = format("{}@{}: ", settings_.user, settings_.hostname);
     question_handler const handler = [&](std::string_view question) {
+      asked.asking = true;
       auto answer = prompt.ask(prefix + printable(question));
-      if (!answer) declined = true;
+      ++asked.answered;
+      asked.asking = false;
+      if (!answer) asked.declined = true;
       return answer;
     };
-    for (int round = 0; round < limits::secret_tries_max && !declined; ++round) {
-      auto const result = co_await session_->drive(
-          [&user, &handler](ssh_machine& m) { return m.auth_interactive(user, handler); },
-          ssh_session::runner::blocking);
-      if (result == outcome::accepted) co_return true;
-      note(declined ? "keyboard-interactive: no terminal to ask on"
-                    : "keyboard-interactive: refused");
+    for (int round = 0; round < limits::secret_tries_max && !asked.declined; ++round) {
+      if (co_await converse(handler, asked) == outcome::accepted) co_return true;
+      note(asked.declined ? "keyboard-interactive: no terminal to ask on"
+                          : "keyboard-interactive: refused");
     }
     co_return false;
   }

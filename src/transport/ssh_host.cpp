@@ -136,7 +136,9 @@ class ssh_host final : public remote_host {
     try {
       sftp = co_await start("subsystem", "sftp", limits::channel_window_bytes_min);
     } catch (error const& e) {
-      if (e.code() == transport_errc::cannot_exec) co_return false;
+      bool const refused =
+          e.code() == transport_errc::cannot_exec || e.code() == transport_errc::no_more_sessions;
+      if (refused) co_return false;
       throw;
     }
     co_return co_await sftp_upload(*sftp, session_->host(), std::move(path), content);
@@ -172,14 +174,21 @@ class ssh_host final : public remote_host {
         session.open_done();
       }
     } mine{*session_};
-    try {
-      auto* const channel = co_await session_->drive(
-          [window_bytes](ssh_machine& machine) { return machine.open(window_bytes); });
-      mine.complete = true;
-      co_return channel;
-    } catch (ssh_failure const&) {
-      mine.complete = true;
-      throw;
+    // sshd frees a session that was closed only once it has read all that lies there: a request
+    // that comes close behind the end of another channel meets the session of that one.
+    auto pause = limits::session_pause_first;
+    for (int tries_left = limits::session_tries_max;; pause *= 2) {
+      mine.complete = false;
+      try {
+        auto* const channel = co_await session_->drive(
+            [window_bytes](ssh_machine& machine) { return machine.open(window_bytes); });
+        mine.complete = true;
+        co_return channel;
+      } catch (ssh_failure const&) {
+        mine.complete = true;
+        if (--tries_left == 0) throw;
+      }
+      co_await session_->context().timers.sleep(pause);
     }
   }
 
@@ -194,10 +203,11 @@ class ssh_host final : public remote_host {
         return machine.start(*channel, request, argument);
       });
     } catch (ssh_failure const& failed) {
-      throw error(transport_errc::cannot_exec, severity::permanent)
+      auto const code = io ? transport_errc::cannot_exec : transport_errc::no_more_sessions;
+      throw error(code, severity::permanent)
           .host(session_->host())
           .cause(failed.what())
-          .remedy(io ? "" : "does the server's MaxSessions allow another one?");
+          .remedy(io ? "" : "see MaxSessions in the server's sshd_config");
     }
     co_return io;
   }

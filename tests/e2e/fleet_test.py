@@ -70,6 +70,32 @@ class Together(Fleet):
         self.assertEqual(done.summary["ok"], 9)
         self.assertEqual(relay.connections, 1)
 
+    def test_a_server_that_allows_few_sessions_has_its_paths_one_after_the_other(self):
+        for sessions in (1, 2):
+            with self.subTest(sessions=sessions):
+                # No agent is there yet: the first paths meet where it is uploaded.
+                sshd = Sshd(self, options=[f"MaxSessions {sessions}"])
+                relay = Relay(self, sshd.port)
+                name = f"few{sessions}"
+                self.know(sshd, [name], relay.port)
+                images_there = [images.write(self.path(f"image{i}"), images.bytes_of(i, 3_000_000))
+                                for i in range(6)]
+                log = self.path(f"log{sessions}")
+                done = self.dump(f"{name}:" + ":".join(images_there), "--retries", "0",
+                                 "--transport", "libssh2",
+                                 "--pre", f"echo pre $DISKDUMP_NAME >> {log}",
+                                 "--post", f"echo post $DISKDUMP_NAME $DISKDUMP_STATUS >> {log}")
+                self.assertEqual(done.summary["ok"], 6)
+                self.assertEqual([t["attempts"] for t in done.targets], [1] * 6)
+                for target, image in zip(sorted(t["manifest"] for t in done.targets), images_there):
+                    self.assert_restores(target, image)
+                with open(log, encoding="utf-8") as lines:
+                    words = [line.split() for line in lines]
+                for target in done.targets:
+                    told = [line for line in words if line[1] == target["name"]]
+                    self.assertEqual(told, [["pre", target["name"]], ["post", target["name"], "ok"]])
+        self.assert_nothing_left()
+
     def test_more_targets_than_places_take_turns(self):
         names = [f"t{i}" for i in range(7)]
         self.know(Sshd(self), names)

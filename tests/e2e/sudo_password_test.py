@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """`--ask-sudo-password`: asked once on the terminal, given to sudo over stdin, seen by nobody else."""
 
-import fcntl
 import os
 import signal
-import subprocess
 import termios
 import threading
 import time
 
 import images
-from cli import TIMEOUT_S, Diskdump
+import terminal
+from cli import Diskdump
 from fixture import Scenario, all_pids, cases, read_proc, wait_until
 from sshd import Sshd
 
@@ -55,51 +54,9 @@ class SudoPassword(Scenario):
             words += [f"target:{path}", "--sudo", "--as", f"image{number}"]
         return words
 
-    def start_on_terminal(self, slave, *arguments):
-        """Starts it with this as its controlling terminal."""
-        def own_terminal():
-            os.setsid()
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-        command = self.diskdump.command("dump", "-v", *self.sshd.arguments, *arguments)
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, env=self.diskdump.env, cwd=self.folder,
-                                preexec_fn=own_terminal)
-
     def run_on_terminal(self, *arguments, answer, expect):
-        """Runs with a controlling terminal on which `answer` is typed whenever it is asked for; the
-        outcome, and all that stood on the terminal."""
-        master, slave = os.openpty()
-        process = self.start_on_terminal(slave, *arguments)
-        shown = bytearray()
-
-        def type_answers():
-            answered = 0
-            while True:
-                try:
-                    part = os.read(master, 4096)
-                except OSError:
-                    return
-                if not part:
-                    return
-                shown.extend(part)
-                if shown.count(QUESTION) > answered:
-                    answered += 1
-                    os.write(master, answer.encode() + b"\n")
-
-        typist = threading.Thread(target=type_answers, daemon=True)
-        typist.start()
-        try:
-            stdout, stderr = process.communicate(timeout=TIMEOUT_S)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
-        os.close(slave)  # not before: without one, reading the master fails
-        typist.join(10)
-        os.close(master)
-        done = self.diskdump.outcome(arguments, process.returncode, stdout, stderr, expect)
-        return done, bytes(shown)
+        return terminal.run(self.diskdump, *self.sshd.arguments, *arguments, question=QUESTION,
+                            answers=[answer], expect=expect)
 
     def test_a_terminal_that_is_left_in_the_middle_of_the_question_has_its_echo_back(self):
         master, slave = os.openpty()
@@ -107,7 +64,8 @@ class SudoPassword(Scenario):
         self.addCleanup(os.close, slave)
         echoes = lambda: bool(termios.tcgetattr(slave)[3] & termios.ECHO)
         self.assertTrue(echoes())
-        process = self.start_on_terminal(slave, "--ask-sudo-password", *self.targets())
+        process = terminal.start(self.diskdump, slave, *self.sshd.arguments,
+                                 "--ask-sudo-password", *self.targets())
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         self.assertTrue(wait_until(lambda: not echoes()))

@@ -12,7 +12,7 @@ struct holder final : claim_holder {
     told.emplace_back(index.value, outcome);
   }
   bool stands_still = false;
-  [[nodiscard]] bool stalled() const override { return stands_still; }
+  [[nodiscard]] bool stalled() override { return stands_still; }
 };
 
 block_id id_of(unsigned char n) {

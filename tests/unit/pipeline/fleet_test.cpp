@@ -59,6 +59,28 @@ TEST_SUITE("fleet") {
     for (auto const& t : targets)
       CHECK(code_of(t.failure) == transport_errc::authentication_failed);
   }
+
+  TEST_CASE("one that drips does not keep those who have the same blocks") {
+    fleet_by_hand fleet;
+    fleet.targets = paths_of("drips", 1);
+    fleet.targets.push_back(paths_of("well", 1).front());
+    fleet.machines.lies = {lie::drips};
+    auto& timers = fleet.disks.timers;
+    fleet.machines.timers = &timers;
+    timers.by_hand = true;
+    auto const began = timers.clock().now();
+    fleet.begin(options_with(1));
+    while (fleet.observer.ended == 0 && timers.clock().now() - began <= limits::claim_hold_max) {
+      REQUIRE(timers.advance_to_next());
+      settle(fleet.disks.loop);
+    }
+    CHECK(fleet.observer.ended == 1);
+    CHECK(fleet.targets.back().manifest);
+    CHECK_FALSE(fleet.targets.front().failure);
+    fleet.cancel();
+    while (fleet.machines.programs() > 0 && timers.advance_to_next()) settle(fleet.disks.loop);
+    fleet.require_end();
+  }
 }
 
 }  // namespace diskdump

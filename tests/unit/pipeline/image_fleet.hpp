@@ -45,6 +45,7 @@ enum class lie {
   endless_notes,
   all_as_expected,
   falls_silent,  // once it has said what its disk is
+  drips,         // a byte of a block every two seconds
 };
 
 // An agent whose disk is `image`: announces group by group, sends what is needed.
@@ -60,6 +61,7 @@ class memory_agent {
   std::size_t blocks_sent = 0;
   std::size_t waits = 0;
   std::size_t dies_after = 5;
+  timer_source* drips_by = nullptr;
   // Where it is set, no more is read than the server allows: a block at a time.
   timer_source* timers = nullptr;
   std::vector<std::uint64_t> read_limits;  // of START, and as they changed
@@ -151,7 +153,11 @@ inline task<> memory_agent::send_block(stream& io, block_index index) {
       payload.size(), frame);
   append_bytes(frame, payload);
   co_await flush(io);
-  co_await io.write(frame);
+  for (auto rest = byte_view(frame); how_ == lie::drips && !rest.empty(); rest = rest.subspan(1)) {
+    co_await drips_by->sleep(std::chrono::seconds(2));
+    co_await io.write(rest.first(1));
+  }
+  if (how_ != lie::drips) co_await io.write(frame);
   ++blocks_sent;
 }
 

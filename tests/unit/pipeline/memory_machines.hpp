@@ -50,6 +50,7 @@ class memory_machines {
   byte_vector image = random_image(60 * block_bytes, 2);
   std::deque<lie> lies;  // of the agents in the order of their start; then none
   std::size_t dies_after = 40;
+  timer_source* timers = nullptr;  // needed by one that drips
   // From so many on, each of them waits: a connection before it is made; an agent before it
   // listens, so that its dump has begun and goes no further; a stream before it is closed.
   std::size_t connects_freely = static_cast<std::size_t>(-1);
@@ -141,6 +142,7 @@ class memory_machines {
     if (!self.lies.empty()) self.lies.pop_front();
     memory_agent agent(self.image, nonce_from_hex(nonce).value(), how);
     agent.dies_after = self.dies_after;
+    agent.drips_by = self.timers;
     auto* const held = io.get();
     if (self.starts_++ >= self.starts_freely) {
       io->stall();

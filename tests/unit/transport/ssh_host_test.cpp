@@ -112,7 +112,7 @@ task<> too_many_sessions(remote_host& host) {
     auto second = co_await host.exec("cat", own_window);
     FAIL("the second session was opened");
   } catch (error const& e) {
-    CHECK(e.code() == transport_errc::cannot_exec);
+    CHECK(e.code() == transport_errc::no_more_sessions);
   }
   co_await first->write(as_bytes("ok"));
   CHECK(as_text(co_await read_exactly(*first, 2)) == "ok");

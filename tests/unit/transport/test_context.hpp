@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "transport/connect.hpp"
+#include "transport/passphrase_book.hpp"
 
 namespace diskdump::test {
 
@@ -54,9 +55,10 @@ struct test_context {
   asio_timer_source timers;
   recording_log log;
   scripted_prompt prompt;
+  passphrase_book passphrases;
 
   connect_context context() {
-    return {loop.get_executor(), workers, blocking, timers, log, prompt};
+    return {loop.get_executor(), workers, blocking, timers, log, prompt, passphrases};
   }
 
   template <class T>

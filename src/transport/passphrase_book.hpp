@@ -1,0 +1,55 @@
+// What a person said the passphrase of a key file is: a fleet that logs in everywhere with the same
+// key asks for it once. Kept in memory while the process runs, and told to nothing but that key.
+#pragma once
+
+#include <string.h>
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "transport/connect.hpp"
+
+namespace diskdump {
+
+// Any thread; blocking, as what it asks by.
+class passphrase_book {
+ public:
+  passphrase_book() = default;
+  ~passphrase_book() {
+    for (auto& [path, secret] : known_) ::explicit_bzero(secret.data(), secret.size());
+  }
+  passphrase_book(passphrase_book const&) = delete;
+  passphrase_book& operator=(passphrase_book const&) = delete;
+
+  struct answer {
+    std::string passphrase;
+    bool asked = false;  // just now, and not before
+  };
+
+  // Asks `question` by `prompt` where nothing is known for the key file at `path`. Who comes
+  // meanwhile waits for that answer. nullopt: there is nobody to ask, or the person declined.
+  [[nodiscard]] std::optional<answer> ask(std::string const& path, secret_prompt& prompt,
+                                          std::string_view question) {
+    std::lock_guard const turn(mutex_);
+    if (auto const at = known_.find(path); at != known_.end()) return answer{at->second, false};
+    auto said = prompt.ask(question);
+    if (!said) return std::nullopt;
+    known_[path] = *said;
+    return answer{std::move(*said), true};
+  }
+
+  // It does not open the key.
+  void forget(std::string const& path, std::string const& passphrase) {
+    std::lock_guard const turn(mutex_);
+    auto const at = known_.find(path);
+    if (at != known_.end() && at->second == passphrase) known_.erase(at);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::string> known_;  // at most one for each key file of the configuration
+};
+
+}  // namespace diskdump
