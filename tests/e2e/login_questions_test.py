@@ -6,7 +6,7 @@ import unittest
 
 import images
 import terminal
-from cli import Diskdump
+from cli import TIMEOUT_S, Diskdump
 from fixture import LONG, Scenario, cases, run, tool
 from sshd import Sshd
 
@@ -69,10 +69,10 @@ class KeyboardInteractive(Questions):
                          options=["UsePAM yes", "KbdInteractiveAuthentication yes",
                                   "AuthenticationMethods keyboard-interactive"])
 
-    def dump(self, *answers, transport="libssh2", expect=0):
-        return terminal.run(self.diskdump, *self.sshd.arguments, "--transport", transport,
+    def dump(self, *answers, expect=0, timeout=TIMEOUT_S):
+        return terminal.run(self.diskdump, *self.sshd.arguments, "--transport", "libssh2",
                             "--retries", "0", f"target:{self.source}", "--as", "image",
-                            question=b"assword: ", answers=answers, expect=expect)
+                            question=b"assword: ", answers=answers, expect=expect, timeout=timeout)
 
     def test_the_answer_lets_in(self):
         done, shown = self.dump(self.person.password)
@@ -97,7 +97,7 @@ class KeyboardInteractive(Questions):
             relay.held.clear()
             return self.person.password
 
-        done, _ = self.dump(answer_to_nobody, expect=1)
+        done, _ = self.dump(answer_to_nobody, expect=1, timeout=2 * TIMEOUT_S)
         self.assertIn("does not answer the authentication", done.error)
 
 

@@ -20,7 +20,7 @@ def start(diskdump, slave, *arguments):
                             cwd=diskdump.case.folder, preexec_fn=own_terminal)
 
 
-def run(diskdump, *arguments, question, answers, expect):
+def run(diskdump, *arguments, question, answers, expect, timeout=TIMEOUT_S):
     """Runs a dump on a terminal. The n-th time that `question` is asked the n-th answer is typed, then
     the last one again; called before it is, where it is callable. The outcome, and all that stood on
     the terminal."""
@@ -46,7 +46,7 @@ def run(diskdump, *arguments, question, answers, expect):
     typist = threading.Thread(target=type_answers, daemon=True)
     typist.start()
     try:
-        stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+        stdout, stderr = process.communicate(timeout=timeout)
     finally:
         if process.poll() is None:
             process.kill()
