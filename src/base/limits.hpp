@@ -236,8 +236,7 @@ inline constexpr std::size_t sweep_rows_per_step = 512;
 inline constexpr std::chrono::milliseconds sweep_pause{1};
 inline constexpr std::size_t lease_bytes_max = 16 * KiB;
 inline constexpr std::chrono::milliseconds lease_poll_interval{200};  // of gc --wait
-// Below DIR, where a person may have moved a manifest: folders deep, and entries looked at.
-inline constexpr unsigned manifest_search_depth_max = 16;
+// Below DIR, where a person may have moved a manifest: entries looked at.
 inline constexpr std::size_t manifest_search_entries_max = 10'000'000;
 // Files that verify and reindex look at together, in the order of the disk: 64 bytes each.
 inline constexpr std::size_t upkeep_files_per_window = 1'000'000;
@@ -375,6 +374,8 @@ inline constexpr std::chrono::seconds claim_patience{3};
 // judged by what came in the second. Silence ends sooner; this is for those who drip.
 inline constexpr std::chrono::seconds claim_hold_max{30};
 inline constexpr std::chrono::seconds claim_pace_window{10};
+// And so many times for one block: each may cross a wire that is the same for all.
+inline constexpr unsigned claim_slow_passes_max = 2;
 inline constexpr std::chrono::seconds claim_check_interval{1};
 inline constexpr std::chrono::seconds timeout_max{24 * 3600};
 
@@ -413,6 +414,8 @@ static_assert(eta_window / rate_sample_interval < rate_samples_max && rate_windo
 // What a terminal is believed to have; a line is drawn at most so wide.
 inline constexpr std::size_t terminal_columns_max = 500;
 inline constexpr std::size_t terminal_rows_max = 500;
+// How long what the target said before its connection broke may take to be read.
+inline constexpr std::chrono::seconds last_words_wait_max{2};
 // How long close() of a stream waits for the program's end before it breaks the connection.
 inline constexpr std::chrono::seconds close_wait_max{5};
 // By how much the end of a shared `ssh` may come after that of its clients.

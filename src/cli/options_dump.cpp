@@ -136,6 +136,23 @@ void declare_dump(option_set& options, raw_dump& raw) {
   declare_load(options, raw.load);
 }
 
+// Two images of one name would be each other's versions, and an interrupted one of them would be
+// taken for that of the other. Two dumps of one disk would also run --pre and --post into each
+// other.
+void check_distinct(std::vector<fleet_target> const& targets) {
+  std::map<std::string, fleet_target const*> by_name;
+  for (auto const& t : targets) {
+    auto const [at, is_new] = by_name.try_emplace(t.manifest_name, &t);
+    if (is_new) continue;
+    auto const& other = *at->second;
+    bool const same = other.label == t.label && other.ssh.user == t.ssh.user;
+    throw usage_error(screen_text(
+        same ? format("{} is given twice", t.label)
+             : format("{} and {} would both be called {}; give one of them another name with --as",
+                      other.label, t.label, t.manifest_name)));
+  }
+}
+
 std::vector<fleet_target> fleet_targets(std::vector<target_argument> const& given,
                                         raw_dump const& raw, ssh_options const& ssh) {
   auto const pre = raw.pre.value_or(""), post = raw.post.value_or("");
@@ -168,6 +185,7 @@ std::vector<fleet_target> fleet_targets(std::vector<target_argument> const& give
       out.push_back(std::move(target));
     }
   }
+  check_distinct(out);
   if (out.empty()) throw usage_error("dump: no target; write HOST:PATH, or --targets-from FILE");
   if (out.size() > limits::targets_max) {
     throw usage_error(format("dump: {} targets, {} at most", out.size(), limits::targets_max));

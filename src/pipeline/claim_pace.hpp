@@ -24,13 +24,16 @@ class claim_pace {
   // all; `came`: its blocks that came, in all; `owed`: the blocks that it was asked for and has not
   // sent. To be called now and then; a judgement takes two calls, `claim_pace_window` apart.
   void look(duration listened, std::uint64_t came, std::uint64_t owed) noexcept {
-    bool const begins = owed == 0 || owed_ == 0;
-    auto const window = listened - listened_;
-    if (!begins && window < limits::claim_pace_window) return;
     using seconds = std::chrono::duration<double>;
+    auto const sent = came - came_;
+    // What it owed when the window began is there: that is all that could be asked of it.
+    bool const begins = owed == 0 || sent >= owed_;
+    auto const window = listened - listened_;
     auto const due = static_cast<double>(owed_) * seconds(window).count() /
                      seconds(limits::claim_hold_max).count();
-    too_slow_ = !begins && static_cast<double>(came - came_) < due;
+    // Less than a block is nothing to be judged by.
+    if (!begins && (window < limits::claim_pace_window || due < 1)) return;
+    too_slow_ = !begins && static_cast<double>(sent) < due;
     listened_ = listened;
     came_ = came;
     owed_ = owed;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/limits.hpp"
+
 namespace diskdump {
 
 claims_table::outcome claims_table::ask(claim_holder& who, block_id const& id, block_index index) {
@@ -27,11 +29,17 @@ void claims_table::stored(block_id const& id) {
 }
 
 void claims_table::pass_stalled() {
+  using enum claim_holder::delivery;
   for (auto& [id, e] : entries_) {
-    if (e.waiters.empty() || !e.claimant->stalled()) continue;
-    auto const next = std::find_if(e.waiters.begin(), e.waiters.end(),
-                                   [](waiter const& w) { return !w.who->stalled(); });
+    if (e.waiters.empty()) continue;
+    auto const how = e.claimant->how_it_delivers();
+    if (how == brisk) continue;
+    if (how == slow && e.slow_passes == limits::claim_slow_passes_max) continue;
+    auto const next = std::find_if(e.waiters.begin(), e.waiters.end(), [](waiter const& w) {
+      return w.who->how_it_delivers() == brisk;
+    });
     if (next == e.waiters.end()) continue;
+    if (how == slow) ++e.slow_passes;
     auto const heir = *next;
     e.waiters.erase(next);
     e.claimant = heir.who;

@@ -28,8 +28,13 @@ class claim_holder {
   // `need` makes this target the claimant. Called from within stored(), withdrawn or leave(); must
   // not call back into the table.
   virtual void settled(block_index index, verdict outcome) = 0;
-  // Whether it does not send what it was asked for, or so slowly that others shall not wait for it.
-  [[nodiscard]] virtual bool stalled() = 0;
+  // How it sends what it was asked for.
+  enum class delivery : std::uint8_t {
+    brisk,
+    slow,    // so slowly that others shall not wait for it
+    silent,  // not at all
+  };
+  [[nodiscard]] virtual delivery how_it_delivers() = 0;
 };
 
 class claims_table {
@@ -46,9 +51,10 @@ class claims_table {
   // `who` goes away, well or not: its waits are dropped, its claims go to the next waiter.
   void leave(claim_holder& who);
 
-  // Of each block that others wait for, and whose claimant is stalled, the next waiter that is not
-  // becomes the claimant. The former one may still send it: whoever stores it first settles it for
-  // all.
+  // Of each block that others wait for, and whose claimant is silent or slow, the next waiter that
+  // is neither becomes the claimant. The former one may still send it: whoever stores it first
+  // settles it for all. For slowness a block is passed limits::claim_slow_passes_max times: where
+  // all have one thin line, more copies of it would make that slower yet.
   void pass_stalled();
 
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
@@ -60,6 +66,7 @@ class claims_table {
   };
   struct entry {
     claim_holder* claimant = nullptr;
+    unsigned slow_passes = 0;
     std::vector<waiter> waiters;
   };
   std::unordered_map<block_id, entry, block_id_hash> entries_;

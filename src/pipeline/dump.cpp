@@ -119,12 +119,13 @@ void target_run::settled(block_index index, verdict outcome) {
   wake_transmit();
 }
 
-bool target_run::stalled() {
+claim_holder::delivery target_run::how_it_delivers() {
   auto const now = context.timers.clock().now();
   claim_pace_.look(listening ? listened + (now - listening_since) : listened, blocks_came,
                    session.needed());
-  bool const silent = listening && now - heard_last >= limits::claim_patience;
-  return session.needed() > 0 && (silent || claim_pace_.too_slow());
+  if (session.needed() == 0) return delivery::brisk;
+  if (listening && now - heard_last >= limits::claim_patience) return delivery::silent;
+  return claim_pace_.too_slow() ? delivery::slow : delivery::brisk;
 }
 
 namespace {

@@ -15,7 +15,6 @@
 #include "base/limits.hpp"
 #include "base/log.hpp"
 #include "pipeline/claims.hpp"
-#include "pipeline/manifest_room.hpp"
 #include "pipeline/read_share.hpp"
 #include "pipeline/stage_times.hpp"
 #include "store/block_store.hpp"
@@ -59,7 +58,6 @@ struct dump_context {
   read_share* reading = nullptr;      // what the agents may read together; none: no limit
   rate_limiter* receiving = nullptr;  // what all connections may carry; none: no limit
   stage_times* times = nullptr;       // of a benchmark
-  manifest_room room{};               // of the disk that `base` is on
 };
 
 enum class target_state : std::uint8_t {

@@ -188,8 +188,12 @@ task<> host_lane::take(seat& mine, queue_place where) {
 // A server whose MaxSessions is smaller than what we would have at work at once: this target waits
 // until another one of its machine has ended. Alone, it has nothing to wait for.
 bool host_lane::gives_way(std::exception_ptr const& failure, seat& mine) {
-  bool const alone = refused_.size() + 1 == limits::paths_per_host_max;
-  if (!is_refused_session(failure) || alone) return false;
+  if (!is_refused_session(failure)) return false;
+  if (refused_.size() + 1 == limits::paths_per_host_max) {
+    // Nothing of ours has the sessions of this connection. Another one has some.
+    if (connection_) connection_->suspect = true;
+    return false;
+  }
   refused_.push_back(std::move(mine.session));
   mine = {};
   return true;
@@ -219,9 +223,8 @@ task<> host_lane::attempts(fleet_target& target, target_commands& commands, seat
       target.progress.state = target_state::queued;
       continue;
     }
-    if (number >= retries.attempts_max || !worth_retrying(failure) || is_consequence(failure)) {
-      break;
-    }
+    bool const again = worth_retrying(failure) || is_refused_session(failure);
+    if (number >= retries.attempts_max || !again || is_consequence(failure)) break;
     // A machine that is away must not take the others' places.
     mine = {};
     auto const pause = retry_delay(retries, number, fleet_.options.chance());

@@ -64,7 +64,6 @@ class image_ledger {
   // What the source was when the image was begun.
   std::optional<source_message> source;
   std::optional<manifest_writer> manifest;    // from the first SOURCE on
-  manifest_room::part room;                   // for `manifest`
   std::vector<bad_range_message> bad_ranges;  // at most limits::bad_ranges_max
 
  private:

@@ -35,27 +35,16 @@ void on_hello(target_run& run, hello_message const& hello) {
 
 // The manifest takes bytes for each block, and holes cost the target nothing to announce: a size
 // that was made up must not fill the store's disk.
-task<> take_room_for_manifest(target_run& run, block_count blocks) {
-  auto& context = run.context;
-  auto const bytes = manifest_bytes_max(context.store, blocks);
-  auto const free_bytes =
-      co_await offload(context.writers, [&context]() -> std::optional<std::uint64_t> {
-        std::error_code unknown;
-        auto const space = std::filesystem::space(context.base, unknown);
-        if (unknown) return std::nullopt;
-        return space.available;
-      });
-  if (!free_bytes) co_return;
-  auto const others_bytes = context.room.taken_bytes();
-  run.ledger.room = context.room.take(bytes, *free_bytes);
-  if (run.ledger.room) co_return;
-  auto const others =
-      others_bytes == 0 ? std::string()
-                        : format(", of which other targets of this run may need {}", others_bytes);
-  throw error(pipeline_errc::no_room_for_manifest, severity::permanent)
-      .cause(format("{} blocks need {} bytes, {} are free{}", blocks.value, bytes, *free_bytes,
-                    others))
-      .remedy("free space, or use a larger --block-size");
+void check_room_for_manifest(target_run const& run, block_count blocks) {
+  std::error_code unknown;
+  auto const space = std::filesystem::space(run.context.base, unknown);
+  auto const manifest_bytes = manifest_bytes_max(run.context.store, blocks);
+  if (!unknown && manifest_bytes > space.available / 2) {
+    throw error(pipeline_errc::no_room_for_manifest, severity::permanent)
+        .cause(format("{} blocks need {} bytes, {} are free", blocks.value, manifest_bytes,
+                      space.available))
+        .remedy("free space, or use a larger --block-size");
+  }
 }
 
 task<> on_source(target_run& run, source_message const& source) {
@@ -68,12 +57,12 @@ task<> on_source(target_run& run, source_message const& source) {
   manifest_header header{
       .source = run.plan.source, .date = iso_time(date), .geometry = geometry, .extra = {}};
   auto const known = block_count{run.plan.start.first_block.value};
-  if (!ledger.manifest) co_await take_room_for_manifest(run, geometry.blocks());
   co_await offload(run.context.writers, [&] {
     if (ledger.manifest) {
       ledger.rewind_manifest(known);
       return;
     }
+    check_room_for_manifest(run, geometry.blocks());
     ledger.manifest.emplace(run.context.base, run.plan.manifest_name, std::move(header),
                             run.context.store);
   });

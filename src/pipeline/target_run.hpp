@@ -76,7 +76,7 @@ class target_run final : public claim_holder, public sharing_reader {
   // A claim of another target settled. Between expect_settlement() and take_settlement() the block
   // has not been answered yet, and the outcome is kept for the answer.
   void settled(block_index index, verdict outcome) override;
-  [[nodiscard]] bool stalled() override;
+  [[nodiscard]] delivery how_it_delivers() override;
   void expect_settlement(block_index index) { unanswered_waits_[index.value] = verdict::wait; }
   [[nodiscard]] verdict take_settlement(block_index index) {
     return unanswered_waits_.extract(index.value).mapped();

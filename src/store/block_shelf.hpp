@@ -111,7 +111,10 @@ class block_shelf {
   virtual void erase(stored_block const& block) = 0;
 
   // Gives the file system back what erase() left. Runs beside dumps; one process at a time.
-  [[nodiscard]] virtual reclaimed_space reclaim(work_monitor& monitor) = 0;
+  // `is_named`, where it is set, says whether a manifest names a block, and that the index does not
+  // know all that manifests name: what may hold one of those stays.
+  [[nodiscard]] virtual reclaimed_space reclaim(
+      work_monitor& monitor, std::function<bool(block_id const&)> const& is_named) = 0;
 
   // Every block as far as names, headers and sizes tell, for an index that is absent.
   virtual void walk(std::function<void(stored_block const&)> const& each) = 0;

@@ -65,6 +65,8 @@ class collector {
   store_parts parts_;
   manifest_marks marks_;
   gc_report report_;
+  std::uint64_t named_rows_ = 0;   // when what no manifest names was looked for
+  bool index_is_partial_ = false;  // it did not know all that manifests name then
   std::uint64_t needed_and_lost_ = 0;
   std::string first_lost_;
 };
@@ -86,7 +88,11 @@ void collector::for_each_unnamed_row(
   monitor_.enter("looking for blocks that no manifest names", parts_.index->stats().blocks);
   parts_.index->list([&](stored_block const& block) {
     ++monitor_.done;
-    if (marks_.blocks().contains(block.id) || monitor_.stop) return;
+    if (monitor_.stop) return;
+    if (marks_.blocks().contains(block.id)) {
+      ++named_rows_;
+      return;
+    }
     found.push_back(block);
     if (found.size() < limits::index_rows_per_step) return;
     step(found);
@@ -138,6 +144,7 @@ void collector::condemn() {
     for (auto const& block : blocks) ids.push_back(block.id);
     note(parts_.index->condemn_rows(own(), ids));
   });
+  index_is_partial_ = named_rows_ < marks_.blocks().size();
   for_each_stray([&](std::vector<stored_block> const& files) {
     note(parts_.index->condemn_strays(own(), files));
   });
@@ -230,7 +237,9 @@ bool collector::is_there(stored_block const& block) {
 }
 
 void collector::reclaim() {
-  report_.reclaimed = parts_.shelf->reclaim(monitor_);
+  std::function<bool(block_id const&)> is_named;
+  if (index_is_partial_) is_named = [this](auto const& id) { return marks_.blocks().contains(id); };
+  report_.reclaimed = parts_.shelf->reclaim(monitor_, is_named);
   auto const& done = report_.reclaimed;
   for (auto const& line : done.left_alone) warn(line);
   if (done.packs_left_alone > done.left_alone.size()) {

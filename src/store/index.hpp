@@ -113,7 +113,9 @@ class store_index {
   [[nodiscard]] std::vector<collection> collections();
 
   // Takes the mark off, before the block is put again: from then on no collector deletes its file.
-  void absolve(block_id const& id);
+  // A block that had a row has it again if `exists`, asked while no collector deletes, finds it;
+  // true then. A later collection may condemn it once more.
+  bool absolve(block_id const& id, std::function<bool(stored_block const&)> const& exists);
 
   // Judges the condemned blocks of a collection in steps of one transaction. `needed`: a manifest
   // names it: it gets its row back if `exists` finds its file. Otherwise `erase` deletes the file

@@ -101,23 +101,40 @@ bool store_index::any_condemned() const {
   return writer_->query_number("SELECT EXISTS (SELECT 1 FROM condemned)") != 0;
 }
 
-void store_index::absolve(block_id const& id) {
+bool store_index::absolve(block_id const& id,
+                          std::function<bool(stored_block const&)> const& exists) {
   index_key const key(options_.format, id);
   {
     // Hardly any block is condemned, and looking does not wait for other writers.
     reader_lease const reader(*this);
     // Another program may have put a database of its own there since we opened ours.
-    if (!reader->condemned) return;
+    if (!reader->condemned) return false;
     key.bind(*reader->condemned, 1);
     bool const there = reader->condemned->step();
     reader->condemned->reset();
-    if (!there) return;
+    if (!there) return false;
   }
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
+  bool has_row = false;
+  {
+    // Somebody may have been told that it is held, and name it in a manifest; whoever puts it now
+    // may die before his barrier.
+    sqlite_statement select(
+        *writer_,
+        format("SELECT {} FROM condemned WHERE hash = ?1 AND stray = 0", sql_.row_columns()));
+    key.bind(select, 1);
+    auto const row = select.step() ? sql_.row(select) : std::nullopt;
+    has_row = row && exists(*row);
+    if (has_row) {
+      sql_.bind_row(*insert_, key, *row);
+      (void)insert_->step();
+    }
+  }
   key.bind(*absolve_, 1);
   (void)absolve_->step();
   transaction.commit();
+  return has_row;
 }
 
 store_index::sweep_result store_index::sweep(std::int64_t collection,

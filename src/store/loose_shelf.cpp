@@ -63,7 +63,9 @@ class loose_shelf final : public block_shelf {
   }
 
   // A file that is deleted gives its space back at once.
-  reclaimed_space reclaim(work_monitor&) override { return {}; }
+  reclaimed_space reclaim(work_monitor&, std::function<bool(block_id const&)> const&) override {
+    return {};
+  }
 
   void walk(std::function<void(stored_block const&)> const& each) override {
     walk_block_files(files_, layout_, 0, block_folders, listing::sizes,

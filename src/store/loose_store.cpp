@@ -9,6 +9,7 @@
 #include "store/block_check.hpp"
 #include "store/lock_file.hpp"
 #include "store/store_error.hpp"
+#include "store/unsynced.hpp"
 
 namespace diskdump {
 
@@ -67,14 +68,15 @@ bool loose_store::put(block_id const& id, byte_view frame) {
 bool loose_store::put_block(block_id const& id, byte_view frame) {
   auto const hex = id.hex();
   // Before the name is looked at: from here on no collector takes the file that has it.
-  parts_.index->absolve(id);
+  bool const absolved = parts_.index->absolve(
+      id, [this](stored_block const& block) { return parts_.shelf->exists(block); });
   auto const temporary = parts_.scratch->next_path();
   auto const result = writing([&] {
     if (!parts_.files->create_exclusive(temporary, frame)) {
       throw cannot_write(EEXIST, "create", temporary);
     }
     try {
-      return place(id, hex, frame, temporary);
+      return place(id, hex, absolved, temporary);
     } catch (...) {
       remove_temporary(temporary);
       throw;
@@ -110,12 +112,13 @@ void loose_store::remove_temporary(std::string const& path) noexcept {
 
 // Gives the block its name, unless a good copy has it. A file that is there although neither the
 // index nor this process knows it is not trusted: a power cut can have torn it.
-loose_store::settled loose_store::place(block_id const& id, std::string const& hex, byte_view frame,
+// `absolved`: its row may be taken away again before our barrier, so it is put all the same.
+loose_store::settled loose_store::place(block_id const& id, std::string const& hex, bool absolved,
                                         std::string const& temporary) {
   for (unsigned tries = 0; tries < limits::put_tries_max; ++tries) {
     if (rename_into_place(hex, temporary)) return settled::created;
     if (epochs_.contains(id)) return settled::known;
-    if (parts_.index->contains(id)) return settled::known;
+    if (!absolved && parts_.index->contains(id)) return settled::known;
     switch (examine(id)) {
       case found::good:
         return settled::rescued;
@@ -152,13 +155,9 @@ void loose_store::make_folder(std::string const& hex) {
 }
 
 loose_store::found loose_store::examine(block_id const& id) {
-  try {
-    auto const condition = examine_block(*parts_.files, parts_.layout, id);
-    if (condition.what == block_condition::kind::absent) return found::absent;
-    return condition.good() ? found::good : found::bad;
-  } catch (error const&) {
-    return found::bad;  // we may not read it
-  }
+  auto const condition = examine_block(*parts_.files, parts_.layout, id);
+  if (condition.what == block_condition::kind::absent) return found::absent;
+  return condition.good() ? found::good : found::bad;
 }
 
 // True if the temporary file took the place of a bad one. One process at a time judges and moves:
@@ -186,6 +185,7 @@ void loose_store::barrier() {
     }
     return result;
   });
+  if (parts_.level == durability::barrier) secure_unsynced(*parts_.files, parts_.layout);
 }
 
 // From file to durable file to row, in this order: a row must never be there before its block.
@@ -195,6 +195,8 @@ loose_store::flush_result loose_store::flush(epoch const& blocks) {
   try {
     if (parts_.level == durability::barrier) {
       writing([&] { parts_.files->sync(sync_scope::file_system, ""); });
+    } else {
+      note_unsynced(*parts_.files, parts_.layout);
     }
     result.lost = false;
     std::vector<stored_block> rows;

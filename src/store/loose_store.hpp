@@ -46,7 +46,7 @@ class loose_store final : public block_store {
 
   [[nodiscard]] bool put_block(block_id const& id, byte_view frame);
   [[nodiscard]] std::string shown(std::string const& hex) const;  // a block's path for messages
-  [[nodiscard]] settled place(block_id const& id, std::string const& hex, byte_view frame,
+  [[nodiscard]] settled place(block_id const& id, std::string const& hex, bool absolved,
                               std::string const& temporary);
   void remove_temporary(std::string const& path) noexcept;
   [[nodiscard]] bool rename_into_place(std::string const& hex, std::string const& temporary);

@@ -59,14 +59,13 @@ class search {
     bool const is_file =
         !failed && !is_folder && path.ends_with(manifest_suffix) && at->is_regular_file(failed);
     if (failed && failed != std::errc::no_such_file_or_directory) throw cannot_search(path, failed);
-    if (is_folder && !belongs(path, at.depth())) at.disable_recursion_pending();
+    if (is_folder && !belongs(path)) at.disable_recursion_pending();
     if (is_file && looks_like_manifest(path)) found.insert(path.substr(base_.size() + 1));
   }
 
   // Whether what is below this folder is looked at.
-  bool belongs(std::string const& path, int depth) {
+  bool belongs(std::string const& path) {
     if (path == base_ + "/.blockstore") return false;
-    if (depth >= static_cast<int>(limits::manifest_search_depth_max)) return false;
     try {
       if (status_of(path).st_dev != device_) return false;
     } catch (error const& failure) {

@@ -69,10 +69,11 @@ struct manifest_reader::state {
 
   // ---- Lines ----
 
-  [[nodiscard]] error damaged(std::string_view cause) const {
+  [[nodiscard]] error damaged(std::string_view cause) const { return damaged_at(line_, cause); }
+  [[nodiscard]] error damaged_at(std::uint64_t line, std::string_view cause) const {
     return error(store_errc::damaged_manifest, severity::corruption)
         .path(path_)
-        .cause(format("line {}: {}", line_, cause))
+        .cause(format("line {}: {}", line, cause))
         .remedy("restore this file from a backup, or use another manifest");
   }
 
@@ -129,9 +130,16 @@ struct manifest_reader::state {
     return value;
   }
 
-  void set_once(std::optional<std::uint64_t>& field, std::string_view key, std::string_view text) {
+  // A number of the header, and where it stands.
+  struct header_number {
+    std::optional<std::uint64_t> value;
+    std::uint64_t line = 0;
+    std::uint64_t operator*() const { return *value; }
+    explicit operator bool() const noexcept { return value.has_value(); }
+  };
+  void set_once(header_number& field, std::string_view key, std::string_view text) {
     if (field) throw damaged(format("{} stands there twice", key));
-    field = number(key, text);
+    field = {number(key, text), line_};
   }
 
   void take_comment(std::string_view text) {
@@ -210,16 +218,19 @@ struct manifest_reader::state {
     if (!total_blocks_) throw damaged("the header has no total_blocks");
     if (!total_size_) throw damaged("the header has no total_size");
     if (*block_size_ < 1 || *block_size_ > limits::block_bytes_max) {
-      throw damaged(
-          format("block_size {} is not between 1 and {}", *block_size_, limits::block_bytes_max));
+      throw damaged_at(block_size_.line, format("block_size {} is not between 1 and {}",
+                                                *block_size_, limits::block_bytes_max));
     }
     if (*total_size_ > limits::image_bytes_max) {
-      throw damaged(format("total_size {} is more than {}", *total_size_, limits::image_bytes_max));
+      throw damaged_at(total_size_.line, format("total_size {} is more than {}", *total_size_,
+                                                limits::image_bytes_max));
     }
     header_.geometry = {*total_size_, static_cast<std::uint32_t>(*block_size_)};
     if (header_.geometry.blocks().value != *total_blocks_) {
-      throw damaged(format("total_size {} makes {} blocks of {}, not {}", *total_size_,
-                           header_.geometry.blocks().value, *block_size_, *total_blocks_));
+      throw damaged_at(total_size_.line,
+                       format("total_size {} makes {} blocks of {}, not {} as line {} says",
+                              *total_size_, header_.geometry.blocks().value, *block_size_,
+                              *total_blocks_, total_blocks_.line));
     }
   }
 
@@ -342,9 +353,9 @@ struct manifest_reader::state {
   manifest_header header_;
   bool has_source_ = false;
   bool has_date_ = false;
-  std::optional<std::uint64_t> block_size_;
-  std::optional<std::uint64_t> total_blocks_;
-  std::optional<std::uint64_t> total_size_;
+  header_number block_size_;
+  header_number total_blocks_;
+  header_number total_size_;
   std::optional<block_id> pending_;  // what ended the header
   std::uint64_t returned_ = 0;       // blocks: by next(), or of the lists up to this one
 

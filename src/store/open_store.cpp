@@ -13,6 +13,7 @@
 #include "store/pack_store.hpp"
 #include "store/store_error.hpp"
 #include "store/store_parts.hpp"
+#include "store/unsynced.hpp"
 
 namespace diskdump {
 
@@ -154,6 +155,7 @@ store_parts open_parts(std::string const& base, store_open_options const& option
     open_index(parts, options);
   }
   make_scratch(parts);
+  warn_of_unsynced(*parts.files, parts.layout, options.log);
   parts.room = std::make_unique<held_room>(*parts.files, *parts.scratch, parts.blockstore);
   if (auto const removed = clean_scratch(parts.blockstore, *parts.files, parts.layout)) {
     say(options.log, format("removed the temporary files of {} dumps that were cut off", removed));

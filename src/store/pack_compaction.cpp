@@ -12,6 +12,7 @@
 #include "codec/checksum.hpp"
 #include "io/io_errc.hpp"
 #include "store/pack_format.hpp"
+#include "store/pack_scan.hpp"
 #include "store/pack_window.hpp"
 #include "store/pack_writer.hpp"
 #include "store/scratch.hpp"
@@ -23,8 +24,10 @@ namespace {
 
 class compaction {
  public:
-  compaction(pack_surroundings const& store, work_monitor& monitor)
-      : store_(store), monitor_(monitor) {}
+  using named = std::function<bool(block_id const&)>;
+
+  compaction(pack_surroundings const& store, work_monitor& monitor, named const& is_named)
+      : store_(store), monitor_(monitor), is_named_(is_named) {}
 
   reclaimed_space run();
 
@@ -42,10 +45,12 @@ class compaction {
   void settle();
   void remove_unused(pack_sizes packs);
   void remove(pack_sizes::value_type const& pack);
+  [[nodiscard]] bool holds_unknown(std::uint32_t pack);
   void leave_alone(std::uint32_t pack, std::string_view why);
 
   pack_surroundings const& store_;
   work_monitor& monitor_;
+  named const& is_named_;
   std::optional<scratch_folder> scratch_;
   std::optional<pack_writer> writer_;
   std::vector<store_index::moved_block> moved_;
@@ -110,6 +115,21 @@ compaction::block_counts compaction::worth_copying(pack_sizes const& packs) {
   return chosen;
 }
 
+constexpr std::string_view unknown_to_index =
+    "it holds blocks that manifests name and the index does not know; run diskdump reindex";
+
+// A reindex that did not end leaves an index that knows a part of what is there: a pack without a
+// row, or an entry without one, may be just what a manifest needs.
+bool compaction::holds_unknown(std::uint32_t pack) {
+  if (!is_named_) return false;
+  bool found = false;
+  scan_pack(store_.files, store_.layout, pack, [&](stored_block const& entry) {
+    if (found || !is_named_(entry.id)) return;
+    found = !store_.index.rows_of(std::span(&entry.id, 1), true).front();
+  });
+  return found;
+}
+
 void compaction::copy(block_counts const& packs) {
   monitor_.enter("compacting packs", packs.size());
   std::vector<std::uint32_t> lasts;
@@ -133,7 +153,9 @@ void compaction::copy(block_counts const& packs) {
       auto const pack = at->block.place.pack;
       auto const end = std::find_if(
           at, known.end(), [pack](auto const& row) { return row.block.place.pack != pack; });
-      if (copy_one(pack, std::span(at, end))) {
+      if (holds_unknown(pack)) {
+        leave_alone(pack, unknown_to_index);
+      } else if (copy_one(pack, std::span(at, end))) {
         copied_.insert(pack);
       } else {
         leave_alone(pack, "a block in it is damaged or cannot be read; diskdump verify finds it");
@@ -195,6 +217,8 @@ void compaction::settle() {
     auto const step = rest.first(std::min(rest.size(), limits::index_rows_per_step));
     store_.index.move(step);
     rest = rest.subspan(step.size());
+    // Waiting dumps get the lock.
+    if (!rest.empty()) std::this_thread::sleep_for(limits::pack_removal_pause);
   }
   moved_.clear();
   moved_bytes_ = 0;
@@ -215,6 +239,11 @@ void compaction::remove_unused(pack_sizes packs) {
   for (unsigned scan = 0; scan < limits::pack_removal_scans_max; ++scan) {
     auto const adoptions = store_.index.adoptions();
     for (auto const& use : store_.index.packs_in_use()) packs.erase(use.pack);
+    std::erase_if(packs, [this](auto const& pack) {
+      if (!holds_unknown(pack.first)) return false;
+      leave_alone(pack.first, unknown_to_index);
+      return true;
+    });
     monitor_.enter("removing packs", packs.size());
     bool unused = true;
     while (!packs.empty() && unused && !monitor_.stop) {
@@ -243,8 +272,9 @@ reclaimed_space compaction::run() {
 
 }  // namespace
 
-reclaimed_space compact_packs(pack_surroundings const& store, work_monitor& monitor) {
-  return compaction(store, monitor).run();
+reclaimed_space compact_packs(pack_surroundings const& store, work_monitor& monitor,
+                              std::function<bool(block_id const&)> const& is_named) {
+  return compaction(store, monitor, is_named).run();
 }
 
 }  // namespace diskdump

@@ -72,8 +72,9 @@ class pack_shelf final : public block_shelf {
                       std::function<void(std::vector<stored_block> const&)> const&) override {}
   void erase(stored_block const&) override {}
 
-  reclaimed_space reclaim(work_monitor& monitor) override {
-    return compact_packs(surroundings(), monitor);
+  reclaimed_space reclaim(work_monitor& monitor,
+                          std::function<bool(block_id const&)> const& is_named) override {
+    return compact_packs(surroundings(), monitor, is_named);
   }
 
   void walk(std::function<void(stored_block const&)> const& each) override {

@@ -9,6 +9,7 @@
 #include "store/pack_format.hpp"
 #include "store/pack_writer.hpp"
 #include "store/store_error.hpp"
+#include "store/unsynced.hpp"
 
 namespace diskdump {
 
@@ -155,6 +156,7 @@ void pack_store::fetch_moved(block_id const& id, std::size_t at, frame_batch& fr
 void pack_store::barrier() {
   if (parts_.read_only) return;  // nothing was put
   epochs_.barrier([this](auto const& blocks) { return flush(blocks); });
+  if (parts_.level == durability::barrier) secure_unsynced(*parts_.files, parts_.layout);
 }
 
 // From buffer to durable pack to row, in this order: a row must never be there before its block.
@@ -163,6 +165,7 @@ pack_store::flush_result pack_store::flush(epochs<fresh_block>::epoch const& blo
   result.lost = true;
   try {
     writer_->flush();
+    if (parts_.level == durability::none) note_unsynced(*parts_.files, parts_.layout);
     result.lost = false;
     std::vector<stored_block> rows;
     rows.reserve(blocks.size());

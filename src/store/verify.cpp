@@ -10,6 +10,7 @@
 #include "base/limits.hpp"
 #include "io/io_errc.hpp"
 #include "store/store_error.hpp"
+#include "store/unsynced.hpp"
 #include "store/verify_run.hpp"
 
 namespace diskdump {
@@ -145,6 +146,8 @@ verify_report verify_run::run() {
   if (!monitor_.stop) check_manifests();
   // From here on every damage is known.
   if (!monitor_.stop) remember_position();
+  bool const all = !options_.manifest && !options_.sample_percent && options_.repair;
+  if (all && !monitor_.stop) forget_unsynced(*parts_.files, parts_.layout, base_, 1);
   finish();
   return std::move(report_);
 }

@@ -184,10 +184,10 @@ task<launched_agent> deployment::run() {
   if (sudo() == sudo_use::with_password) {
     co_await launch_.password->verify(host_, launch_.machine);
   }
+  std::string why;  // the native agent does not run there
   if (launch_.agent != agent_choice::python) {
     auto agent = co_await native();
     if (agent) co_return std::move(*agent);
-    std::string why;
     bool const other_machine =
         std::none_of(images_.native.begin(), images_.native.end(),
                      [this](agent_binary const& b) { return b.machine == machine_; });
@@ -204,7 +204,17 @@ task<launched_agent> deployment::run() {
     }
     log_.info("using the Python agent: " + why);
   }
-  co_return co_await python();
+  try {
+    co_return co_await python();
+  } catch (error& e) {
+    // Either would do: what keeps the better one away is worth knowing as well.
+    bool const none_runs = e.code() == transport_errc::agent_did_not_start ||
+                           e.code() == transport_errc::no_place_for_agent;
+    if (none_runs && !why.empty()) {
+      e.cause(format("python3: {}; the native agent: {}", e.cause(), why));
+    }
+    throw;
+  }
 }
 
 }  // namespace

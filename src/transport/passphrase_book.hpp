@@ -29,27 +29,37 @@ class passphrase_book {
   };
 
   // Asks `question` by `prompt` where nothing is known for the key file at `path`. Who comes
-  // meanwhile waits for that answer. nullopt: there is nobody to ask, or the person declined.
+  // meanwhile waits for that answer. nullopt: there is nobody to ask, or the person declined, who
+  // is not asked for this key again; an empty answer declines, as with OpenSSH.
   [[nodiscard]] std::optional<answer> ask(std::string const& path, secret_prompt& prompt,
                                           std::string_view question) {
-    std::lock_guard const turn(mutex_);
-    if (auto const at = known_.find(path); at != known_.end()) return answer{at->second, false};
+    std::lock_guard const turn(turn_mutex_);
+    {
+      std::lock_guard const lock(mutex_);
+      if (auto const at = known_.find(path); at != known_.end()) {
+        if (at->second.empty()) return std::nullopt;
+        return answer{at->second, false};
+      }
+    }
     auto said = prompt.ask(question);
-    if (!said) return std::nullopt;
-    known_[path] = *said;
-    return answer{std::move(*said), true};
+    std::lock_guard const lock(mutex_);
+    auto const& kept = known_[path] = said.value_or("");
+    if (kept.empty()) return std::nullopt;
+    return answer{kept, true};
   }
 
-  // It does not open the key.
+  // It does not open the key. Does not wait for a question that is being asked.
   void forget(std::string const& path, std::string const& passphrase) {
-    std::lock_guard const turn(mutex_);
+    std::lock_guard const lock(mutex_);
     auto const at = known_.find(path);
     if (at != known_.end() && at->second == passphrase) known_.erase(at);
   }
 
  private:
-  std::mutex mutex_;
-  std::map<std::string, std::string> known_;  // at most one for each key file of the configuration
+  std::mutex turn_mutex_;  // held while a person is asked
+  std::mutex mutex_;       // of known_
+  // Empty: declined. At most one for each key file of the configuration.
+  std::map<std::string, std::string> known_;
 };
 
 }  // namespace diskdump

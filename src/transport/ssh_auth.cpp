@@ -33,7 +33,8 @@ class authentication {
       co_await run_methods();
     } catch (error const& e) {
       // A server that has had enough of tries closes the connection.
-      if (e.code() == transport_errc::connection_lost && !tried_.empty()) throw refused(e.cause());
+      bool const closed = e.code() == transport_errc::connection_lost && !mute_;
+      if (closed && !tried_.empty()) throw refused(e.cause());
       throw;
     } catch (ssh_failure const& failed) {
       throw refused(failed.what());
@@ -56,7 +57,9 @@ class authentication {
     }
   }
 
-  [[nodiscard]] error mute() const {
+  // It may be better another time, whatever was refused before.
+  [[nodiscard]] error mute() {
+    mute_ = true;
     return error(transport_errc::connection_lost, severity::transient)
         .host(session_->host())
         .cause("the server does not answer the authentication");
@@ -191,7 +194,8 @@ class authentication {
         return context.passphrases.ask(file.path, context.prompt, question);
       });
       if (!said) {
-        note(format("{}: needs a passphrase, and there is no terminal to ask on", file.path));
+        note(format("{}: needs a passphrase, and there is no terminal to ask on, or none was given",
+                    file.path));
         co_return false;
       }
       if (said->asked) ++round;
@@ -339,6 +343,7 @@ class authentication {
   std::shared_ptr<ssh_session> session_;
   ssh_settings settings_;
   bool fallback_;
+  bool mute_ = false;  // the server did not answer, which ended it
   std::string methods_;
   std::vector<identity_file> files_;
   std::vector<byte_vector> done_blobs_;

@@ -253,7 +253,7 @@ class Agent:
         self.server.hang()
 
     def mode_zlib_bomb(self):
-        """A block that decompresses to 1 GiB."""
+        """A block that decompresses to 100 MiB."""
         self.announce()
         packer = zlib.compressobj(9)
         bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(100)) + packer.flush()

@@ -52,6 +52,20 @@ class Passphrase(Questions):
         self.assert_restores("four")
         self.assert_nothing_left()
 
+    def test_openssh_asks_by_itself(self):
+        done, shown = terminal.run(self.diskdump, *self.sshd.arguments, "--transport", "openssh",
+                                   f"one:{self.source}", "--as", "one", question=b"Enter passphrase",
+                                   answers=[self.passphrase], expect=0)
+        self.assertEqual(done.target["status"], "ok")
+        self.assertEqual(shown.count(b"Enter passphrase"), 1)
+        self.assert_nothing_left()
+
+    def test_who_declines_is_not_asked_for_each_machine(self):
+        done, shown = self.dump("", expect=1)
+        self.assertEqual([t["status"] for t in done.targets], ["failed"] * len(self.NAMES))
+        self.assertEqual(shown.count(b"Enter passphrase"), 1)
+        self.assertIn("needs a passphrase", done.error)
+
     def test_a_mistyped_one_is_asked_for_again(self):
         done, shown = self.dump("no", self.passphrase)
         self.assertEqual([t["status"] for t in done.targets], ["ok"] * len(self.NAMES))

@@ -237,6 +237,8 @@ def noise_wrapper(case):
 def hostile_wrapper(script, mode):
     """Runs `script MODE NONCE DIGEST` in the place of the agent: of the command that holds a nonce.
     The line before it is what the launching command says when it has found the agent."""
+    with open(script, encoding="utf-8") as text:
+        assert f"def mode_{mode}(" in text.read(), f"{script} has no mode {mode}"
     return (
         'words=$(printf "%s" "$SSH_ORIGINAL_COMMAND" | tr -c "0-9a-f" "\\n")\n'
         'nonce=$(printf "%s" "$words" | grep -xE "[0-9a-f]{32}" | head -n 1)\n'

@@ -133,6 +133,22 @@ class Server(Auto):
 
 
 class Keys(Auto):
+    def test_user_port_and_key_of_the_command_line(self):
+        sshd = Sshd(self)
+        # Nothing but where host keys are known.
+        config = sshd.write("bare_config", f"UserKnownHostsFile {sshd.path('known_hosts')}\n"
+                                           "GlobalKnownHostsFile /dev/null\n")
+        for transport in ("libssh2", "openssh"):
+            for who in (["-u", sshd.user, f"127.0.0.1:{self.source}"],
+                        [f"{sshd.user}@127.0.0.1:{self.source}"]):
+                with self.subTest(transport=transport, who=who):
+                    done = self.diskdump.dump("-F", config, "-i", sshd.key, "-p", str(sshd.port),
+                                              "--transport", transport, *who, "--as", "image")
+                    self.assertEqual(done.target["status"], "ok")
+        refused = self.diskdump.dump("-F", config, "-i", self.key(sshd, "stranger", "ed25519"), "-p",
+                                     str(sshd.port), f"{sshd.user}@127.0.0.1:{self.source}", expect=1)
+        self.assertIn("authentication", refused.error)
+
     def test_an_rsa_key(self):
         self.assert_either(self.dump(Sshd(self, user_key="rsa")), "the RSA key .*user_key")
 

@@ -325,7 +325,10 @@ scenario make_scenario(std::uint64_t seed) {
   }
   if (all.targets.size() > 200) all.targets.resize(200);
   make_store(random, all);
-  if (random.percent(4)) all.cancelled_at_turn = random.below(random.percent(50) ? 300 : 20'000);
+  // Not before the first turn: a fleet that has not begun tells nothing of its targets.
+  if (random.percent(4)) {
+    all.cancelled_at_turn = 1 + random.below(random.percent(50) ? 300 : 20'000);
+  }
   return all;
 }
 

@@ -164,8 +164,9 @@ TEST_SUITE("options") {
     CHECK(restore_of({"restore", "x", "-o", "y.img"}).output == "y.img");
   }
   TEST_CASE("every verb has its help") {
-    for (auto const* verb : {"dump", "import", "restore", "list", "info", "status", "diff", "init",
-                             "protect", "unprotect", "prune", "gc", "verify", "reindex"}) {
+    for (auto const* verb :
+         {"dump", "import", "restore", "list", "info", "status", "diff", "init", "protect",
+          "unprotect", "prune", "gc", "verify", "reindex", "copy", "bench"}) {
       CHECK(help_of({verb, "--help"}).find("--help") != std::string::npos);
     }
     CHECK(help_of({"--help"}).find("dump") != std::string::npos);

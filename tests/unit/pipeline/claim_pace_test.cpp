@@ -57,13 +57,24 @@ TEST_SUITE("claim_pace") {
     CHECK_FALSE(pace.too_slow());
   }
 
-  TEST_CASE("who owes a single block has to send it within a window") {
+  TEST_CASE("a time in which less than a block is due is too short to judge by") {
     claim_pace pace;
     pace.look(seconds(0), 0, 1);
-    pace.look(window, 1, 1);
+    pace.look(window, 0, 1);
     CHECK_FALSE(pace.too_slow());
-    pace.look(2 * window, 1, 1);
+    pace.look(limits::claim_hold_max, 0, 1);
     CHECK(pace.too_slow());
+  }
+
+  TEST_CASE("who has sent all that it owed is fast, however long nobody looked, and at once") {
+    claim_pace pace;
+    pace.look(seconds(0), 0, 8);
+    pace.look(100 * window, 8, owed);
+    CHECK_FALSE(pace.too_slow());
+    pace.look(101 * window, 8, owed);
+    CHECK(pace.too_slow());
+    pace.look(101 * window + seconds(1), 8 + owed, owed);
+    CHECK_FALSE(pace.too_slow());
   }
 }
 

@@ -2,6 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
+
+#include "base/limits.hpp"
+
 namespace diskdump {
 
 namespace {
@@ -11,8 +16,8 @@ struct holder final : claim_holder {
   void settled(block_index index, verdict outcome) override {
     told.emplace_back(index.value, outcome);
   }
-  bool stands_still = false;
-  [[nodiscard]] bool stalled() override { return stands_still; }
+  delivery delivers = delivery::brisk;
+  [[nodiscard]] delivery how_it_delivers() override { return delivers; }
 };
 
 block_id id_of(unsigned char n) {
@@ -81,7 +86,7 @@ TEST_SUITE("claims") {
     CHECK(table.ask(c, id_of(1), {30}) == outcome::wait);
     table.pass_stalled();
     CHECK(b.told.empty());
-    a.stands_still = b.stands_still = true;
+    a.delivers = b.delivers = claim_holder::delivery::silent;
     table.pass_stalled();
     CHECK(b.told.empty());
     REQUIRE(c.told == std::vector<std::pair<std::uint64_t, verdict>>{{30, verdict::need}});
@@ -96,12 +101,30 @@ TEST_SUITE("claims") {
   TEST_CASE("a claim that nobody waits for stays with a target that stands still") {
     claims_table table;
     holder a, b;
-    a.stands_still = true;
+    a.delivers = claim_holder::delivery::silent;
     CHECK(table.ask(a, id_of(1), {10}) == outcome::claimed);
     table.pass_stalled();
     CHECK(table.ask(b, id_of(1), {20}) == outcome::wait);
     table.pass_stalled();
     CHECK(b.told == std::vector<std::pair<std::uint64_t, verdict>>{{20, verdict::need}});
+  }
+
+  TEST_CASE("for slowness a block is passed so many times, for silence as often as it takes") {
+    claims_table table;
+    std::array<holder, limits::claim_slow_passes_max + 3> all;
+    for (std::size_t i = 0; i < all.size(); ++i) (void)table.ask(all[i], id_of(1), {i});
+    auto const asked = [&all] {
+      return std::count_if(all.begin(), all.end(), [](holder const& h) { return !h.told.empty(); });
+    };
+    for (unsigned pass = 0; pass < limits::claim_slow_passes_max + 1; ++pass) {
+      all[pass].delivers = claim_holder::delivery::slow;
+      table.pass_stalled();
+    }
+    CHECK(asked() == limits::claim_slow_passes_max);
+    all[limits::claim_slow_passes_max].delivers = claim_holder::delivery::silent;
+    table.pass_stalled();
+    CHECK(asked() == limits::claim_slow_passes_max + 1);
+    table.stored(id_of(1));
   }
 }
 

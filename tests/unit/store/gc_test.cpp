@@ -103,6 +103,18 @@ TEST_SUITE("gc") {
     CHECK(has_file(folder.path(), 1));
   }
 
+  TEST_CASE("a manifest protects its blocks however deep it lies") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 2);
+    auto const manifest = publish_image(folder.path(), "image", {0}, nullptr);
+    fs::path deep = folder.path();
+    for (int depth = 0; depth < 40; ++depth) deep /= "kept";
+    fs::create_directories(deep);
+    fs::rename(folder / manifest, deep / "a.manifest");
+    CHECK(collect(folder.path()).freed.blocks == 1);
+    CHECK(has_file(folder.path(), 0));
+  }
+
   TEST_CASE("a dry run says what would go and changes nothing") {
     test_folder const folder;
     put_blocks(folder.path(), 0, 4);
@@ -197,6 +209,25 @@ TEST_SUITE("gc") {
     store->barrier();
     CHECK(holds(*store, block.id));
     CHECK_FALSE(has_file(folder.path(), 0));
+    check_store(folder.path());
+  }
+
+  TEST_CASE(
+      "a block that a dump was told is held keeps its row though another one put it and died") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    auto told = std::make_unique<dump_lease>(folder.path(), "told that it is held");
+    CHECK(collect(folder.path()).pending.blocks == 1);
+    {
+      dump_lease const dying(folder.path(), "dies before its barrier");
+      auto const store = open_test_store(folder.path());
+      CHECK_FALSE(store->put(make_block(0).id, make_block(0).frame));
+    }
+    publish_image(folder.path(), "image", {0}, nullptr);
+    told.reset();
+    CHECK(holds(*open_test_store(folder.path()), make_block(0).id));
+    CHECK(collect(folder.path()).freed.blocks == 0);
+    CHECK(holds(*open_test_store(folder.path()), make_block(0).id));
     check_store(folder.path());
   }
 

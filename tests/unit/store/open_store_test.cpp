@@ -5,8 +5,10 @@
 #include "base/format.hpp"
 #include "faulty_file_system.hpp"
 #include "small_mount.hpp"
+#include "store/lease.hpp"
 #include "store/scratch.hpp"
 #include "store/sqlite.hpp"
+#include "store/verify.hpp"
 #include "store_support.hpp"
 
 namespace diskdump {
@@ -365,6 +367,38 @@ TEST_SUITE("open_store") {
     CHECK_FALSE(holds(*store, make_block(1).id));
     CHECK(std::distance(fs::directory_iterator(folder / ".blockstore"), fs::directory_iterator()) ==
           1);
+  }
+
+  TEST_CASE(
+      "blocks that may be lost since the machine went down are told of until a whole verify") {
+    test_folder const folder;
+    std::vector<std::string> lines;
+    callback_log log{log_level::warning,
+                     [&](log_level, std::string_view line) { lines.emplace_back(line); }};
+    {
+      auto const store = open_test_store(folder.path(), {.level = durability::none});
+      (void)store->put(make_block(1).id, make_block(1).frame);
+      store->barrier();
+    }
+    auto const note = folder / ".blockstore/unsynced";
+    CHECK(std::filesystem::exists(note));
+    (void)open_test_store(folder.path(), {.log = &log});
+    CHECK(lines.empty());
+    write_text(note, "of another boot");
+    (void)open_test_store(folder.path(), {.log = &log});
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].find("diskdump verify") != std::string::npos);
+
+    work_monitor monitor;
+    (void)verify_store(folder.path(), {.sample_percent = 50.0}, monitor);
+    (void)verify_store(folder.path(), {.repair = false}, monitor);
+    {
+      dump_lease const running(folder.path(), "maybe one of them");
+      (void)verify_store(folder.path(), {}, monitor);
+    }
+    CHECK(std::filesystem::exists(note));
+    (void)verify_store(folder.path(), {}, monitor);
+    CHECK_FALSE(std::filesystem::exists(note));
   }
 }
 

@@ -149,6 +149,40 @@ TEST_SUITE("pack_gc") {
     check_store(folder.path());
   }
 
+  TEST_CASE("what a cut-off reindex has not come to is kept if a manifest names it") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 10);   // pack 1, of which nothing has a row
+    put_blocks(folder.path(), 10, 20);  // pack 2, of which one block has a row, and one has none
+    put_blocks(folder.path(), 30, 10);  // pack 3, which nothing needs
+    auto named = numbers(0, 12);
+    publish_image(folder.path(), "image", named, nullptr);
+    {
+      std::vector<block_id> not_yet;
+      for (std::uint64_t i = 0; i < 11; ++i) not_yet.push_back(make_block(i).id);
+      std::uint64_t rebuilt = 0;
+      store_index({.path = folder / ".blockstore/packs.db",
+                   .format = store_format::pack,
+                   .wait_max = std::chrono::milliseconds(1000)},
+                  {}, rebuilt)
+          .remove(not_yet);
+    }
+    warnings told;
+    auto const report = collect(folder.path(), {.log = &told.log});
+    CHECK(report.reclaimed.packs_removed == 1);
+    CHECK(report.reclaimed.packs_left_alone == 2);
+    CHECK(told.lines.size() == 2);
+    for (auto const& line : told.lines) {
+      CHECK(line.find("run diskdump reindex") != std::string::npos);
+    }
+    work_monitor monitor;
+    (void)rebuild_index(folder.path(), {.threads = 1}, monitor);
+    auto const store = open_pack_store(folder.path());
+    for (auto const number : named) CHECK(holds(*store, make_block(number).id));
+    check_store(folder.path());
+    CHECK(collect(folder.path()).reclaimed.packs_left_alone == 0);
+  }
+
   TEST_CASE("many small packs become few") {
     test_folder const folder;
     (void)open_pack_store(folder.path());

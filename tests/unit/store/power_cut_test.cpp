@@ -21,8 +21,10 @@ std::size_t manifests_of(std::string const& base) {
 
 // What a dump does with the store, in its order.
 std::string dump(std::string const& base, std::string const& name,
-                 std::vector<std::uint64_t> const& numbers, file_system* files) {
-  auto const store = open_test_store(base, {.create_block_bytes = 4096, .files = files});
+                 std::vector<std::uint64_t> const& numbers, file_system* files,
+                 durability level = durability::barrier) {
+  auto const store =
+      open_test_store(base, {.create_block_bytes = 4096, .level = level, .files = files});
   dump_lease const lease(base, name);
   clock_source::wall const day{std::chrono::seconds(1776996000)};
   manifest_header header;
@@ -83,6 +85,31 @@ TEST_SUITE("power_cut") {
         CHECK(std::filesystem::is_empty(tmp));
       }
       CHECK(cuts > (format == store_format::loose ? 20 : 8));
+    }
+  }
+
+  TEST_CASE("what a dump without durability brought is durable once a later one names it") {
+    for (auto const [format, how] : every_power_cut()) {
+      CAPTURE(static_cast<int>(format));
+      CAPTURE(static_cast<int>(how));
+      // With something of its own to store, and without.
+      for (std::vector<std::uint64_t> const& later :
+           {std::vector<std::uint64_t>{1, 2, 3}, std::vector<std::uint64_t>{1, 2, 3, 4}}) {
+        CAPTURE(later.size());
+        test_folder const folder;
+        make_store(folder.path(), format);
+        std::string careless;
+        {
+          faulty_file_system files(folder.path());
+          careless = dump(folder.path(), "careless", {1, 2, 3}, &files, durability::none);
+          (void)dump(folder.path(), "later", later, &files);
+          files.cut_power(how);
+        }
+        CHECK(std::filesystem::exists(folder / "2026/04/24/later.manifest"));
+        // Nobody promised anything of it.
+        std::filesystem::remove(folder / careless);
+        check_store(folder.path());
+      }
     }
   }
 
