@@ -32,6 +32,8 @@ constexpr char const* dump_footer =
     "                              was begun: also after a failure, Ctrl-C or a lost connection.\n"
     "                              DISKDUMP_HOST, _PATH and _NAME tell the target, for --post\n"
     "                              DISKDUMP_STATUS is ok or failed. Ten minutes each at most.\n"
+    "                              Each path has its own, and paths of one machine run at the\n"
+    "                              same time.\n"
     "A list for --targets-from has one target with its flags a line, quoted as in a shell, and\n"
     "comments that begin with #.\n\n"
     "Examples:\n"

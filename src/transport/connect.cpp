@@ -1,6 +1,8 @@
 #include "transport/connect.hpp"
 
+#include "async/timeout.hpp"
 #include "base/format.hpp"
+#include "base/limits.hpp"
 #include "transport/child_process.hpp"
 #include "transport/openssh_host.hpp"
 #include "transport/ssh_config.hpp"
@@ -17,6 +19,22 @@ std::string reason_for_openssh(ssh_settings const& settings) {
   return {};
 }
 
+// `ssh -G` runs what a Match exec of the configuration says, which may not come back.
+task<ssh_settings> read_settings(connect_context const& context, std::string host,
+                                 ssh_options options) {
+  try {
+    co_return co_await with_timeout(context.timers, limits::connect_timeout_max,
+                                    resolve_ssh_settings(host, std::move(options)));
+  } catch (error const& e) {
+    if (!is_timeout(e)) throw;
+    throw error(transport_errc::bad_configuration, severity::permanent)
+        .host(host)
+        .cause(
+            format("`ssh -G` has not ended within {} seconds", limits::connect_timeout_max.count()))
+        .remedy("is there a Match exec in your ssh_config that hangs?");
+  }
+}
+
 }  // namespace
 
 task<std::unique_ptr<remote_host>> connect_ssh(connect_context context, std::string host,
@@ -24,7 +42,7 @@ task<std::unique_ptr<remote_host>> connect_ssh(connect_context context, std::str
   ignore_sigpipe();
   auto const name = without_brackets(host);
   // Throws for names that are no hosts, before they reach any command line.
-  auto const settings = co_await resolve_ssh_settings(host, options);
+  auto const settings = co_await read_settings(context, host, options);
   if (options.transport == transport_choice::openssh) {
     co_return co_await connect_openssh(context, name, options, settings.connect_timeout);
   }

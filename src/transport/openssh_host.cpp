@@ -168,6 +168,30 @@ class openssh_host final : public remote_host {
         .remedy(format("does `ssh {} true` end?", name_));
   }
 
+  // A person who is to trust a key, or not, has to see it, and ssh shows it only where it may ask.
+  task<> add_host_key(error& failure) {
+    bool const is_of_key = failure.code() == transport_errc::host_key_unknown ||
+                           failure.code() == transport_errc::host_key_changed;
+    if (!is_of_key) co_return;
+    std::vector<std::string> argv{"ssh", "-v", "-o", "ControlPath=none", "-o", "BatchMode=yes"};
+    add_common(argv, options_);
+    argv.emplace_back("--");
+    argv.push_back(name_);
+    argv.emplace_back("true");
+    try {
+      auto const said = co_await with_timeout(context_.timers, limits::connect_timeout_max,
+                                              run_program(std::move(argv), 0));
+      constexpr std::string_view before_key = "Server host key: ";
+      auto const at = said.stderr_tail.find(before_key);
+      if (at == std::string::npos) co_return;
+      auto const line = std::string_view(said.stderr_tail).substr(at + before_key.size());
+      failure.cause(format("{}; it shows {}", failure.cause(),
+                           printable(line.substr(0, line.find_first_of("\r\n")))));
+    } catch (error const& e) {
+      context_.log.debug(format("{}: its host key: {}", name_, e.what()));
+    }
+  }
+
   // Until the token came.
   task<> hear(std::string token, bool& ready, scope& both) {
     std::string said;
@@ -176,7 +200,11 @@ class openssh_host final : public remote_host {
       auto const n = co_await master_->read(chunk);
       if (n == 0 || said.size() > limits::login_noise_bytes_max) {
         auto const report = co_await master_->close();
-        if (report.status == ssh_failed_status) throw openssh_error(name_, report.stderr_tail);
+        if (report.status == ssh_failed_status) {
+          auto failure = openssh_error(name_, report.stderr_tail);
+          co_await add_host_key(failure);
+          throw std::move(failure);
+        }
         throw error(transport_errc::cannot_exec, severity::permanent)
             .host(name_)
             .cause(printable(report.stderr_tail.empty() ? said : report.stderr_tail));
@@ -219,7 +247,7 @@ struct known_message {
 constexpr known_message known_messages[] = {
     {"Could not resolve hostname", transport_errc::unknown_host, severity::permanent, ""},
     {"IDENTIFICATION HAS CHANGED", transport_errc::host_key_changed, severity::permanent,
-     "only if you know why it changed: remove the line with `ssh-keygen -R`"},
+     "only if you know why it changed: remove the line with `ssh-keygen -R"},
     {"is revoked", transport_errc::host_key_changed, severity::permanent, ""},
     {"REVOKED HOST KEY", transport_errc::host_key_changed, severity::permanent, ""},
     {"host key is known for", transport_errc::host_key_unknown, severity::permanent,
@@ -246,7 +274,10 @@ constexpr known_message known_messages[] = {
 error openssh_error(std::string const& host, std::string_view said) {
   for (auto const& known : known_messages) {
     if (said.find(known.part) == std::string_view::npos) continue;
-    return error(known.code, known.kind).host(host).cause(last_lines(said)).remedy(known.remedy);
+    auto const remedy = known.code == transport_errc::host_key_changed && !known.remedy.empty()
+                            ? format("{} {}`", known.remedy, host)
+                            : std::string(known.remedy);
+    return error(known.code, known.kind).host(host).cause(last_lines(said)).remedy(remedy);
   }
   return error(transport_errc::connection_lost, severity::transient)
       .host(host)

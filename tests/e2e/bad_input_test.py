@@ -88,7 +88,7 @@ class Connecting(BadInput):
         with open(sshd.path("known_hosts"), encoding="ascii") as known:
             self.assertEqual(known.read(), "")
         self.fails(*sshd.arguments, "--transport", "openssh", f"target:{self.image}",
-                   words=["(?i)host key"])
+                   words=["(?i)host key", re.escape(sshd.fingerprint()), "accept-new-host-keys"])
 
     def test_a_new_host_key_is_taken_where_that_was_allowed(self):
         sshd = Sshd(self)
@@ -113,7 +113,7 @@ class Connecting(BadInput):
         with open(sshd.path("known_hosts"), encoding="ascii") as known:
             self.assertIn(blob, known.read())
         self.fails(*sshd.arguments, "--transport", "openssh", f"target:{self.image}",
-                   words=["(?i)host key"])
+                   words=["(?i)host key", re.escape(sshd.fingerprint()), "ssh-keygen -R target"])
 
     def test_a_configuration_that_is_not_there(self):
         self.fails("-F", self.path("no-such-config"), f"target:{self.image}", words=["no-such-config"])

@@ -142,8 +142,8 @@ class Load(Scenario):
         image = f"target:{self.source}"
         done = self.diskdump.dump(*self.sshd.arguments, "--read-limit", "1000", image, expect=2)
         self.assertIn("--read-limit", done.error)
-        done = self.diskdump.dump(*self.sshd.arguments, "--wire-limit-total", "9000", image, image,
-                                  expect=2)
+        done = self.diskdump.dump(*self.sshd.arguments, "--wire-limit-total", "9000", image,
+                                  "target:/other", expect=2)
         self.assertIn("2 targets", done.error)
 
 
