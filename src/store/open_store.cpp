@@ -87,6 +87,8 @@ void open_index(store_parts& parts, store_open_options const& options) {
     // A row must never be there before its block is.
     if (parts.level == durability::barrier) {
       writing([&] { parts.files->sync(sync_scope::file_system, ""); });
+    } else {
+      note_unsynced(*parts.files, parts.layout);
     }
   };
   auto const path = index_path(parts.blockstore, parts.format);
