@@ -65,8 +65,8 @@ class collector {
   store_parts parts_;
   manifest_marks marks_;
   gc_report report_;
-  std::uint64_t named_rows_ = 0;   // when what no manifest names was looked for
-  bool index_is_partial_ = false;  // it did not know all that manifests name then
+  std::uint64_t rows_in_manifests_ = 0;  // when what no manifest names was looked for
+  bool index_is_partial_ = false;        // it did not know all that manifests name then
   std::uint64_t needed_and_lost_ = 0;
   std::string first_lost_;
 };
@@ -90,7 +90,7 @@ void collector::for_each_unnamed_row(
     ++monitor_.done;
     if (monitor_.stop) return;
     if (marks_.blocks().contains(block.id)) {
-      ++named_rows_;
+      if (marks_.in_manifest(block.id)) ++rows_in_manifests_;
       return;
     }
     found.push_back(block);
@@ -144,7 +144,7 @@ void collector::condemn() {
     for (auto const& block : blocks) ids.push_back(block.id);
     note(parts_.index->condemn_rows(own(), ids));
   });
-  index_is_partial_ = named_rows_ < marks_.blocks().size();
+  index_is_partial_ = rows_in_manifests_ < marks_.blocks_in_manifests();
   for_each_stray([&](std::vector<stored_block> const& files) {
     note(parts_.index->condemn_strays(own(), files));
   });
@@ -238,7 +238,7 @@ bool collector::is_there(stored_block const& block) {
 
 void collector::reclaim() {
   std::function<bool(block_id const&)> is_named;
-  if (index_is_partial_) is_named = [this](auto const& id) { return marks_.blocks().contains(id); };
+  if (index_is_partial_) is_named = [this](auto const& id) { return marks_.in_manifest(id); };
   report_.reclaimed = parts_.shelf->reclaim(monitor_, is_named);
   auto const& done = report_.reclaimed;
   for (auto const& line : done.left_alone) warn(line);

@@ -170,37 +170,46 @@ void manifest_marks::update(work_monitor& monitor) {
   });
 }
 
+// Returns the bits that the block had before.
+std::uint8_t manifest_marks::mark(block_id const& id, std::uint8_t by) {
+  auto const before = blocks_.add(id, by);
+  if (by == of_manifest && (before & of_manifest) == 0) ++blocks_in_manifests_;
+  return before;
+}
+
 void manifest_marks::read(std::string const& path, work_monitor& monitor) {
+  bool const is_whole = path.ends_with(manifest_suffix);
+  auto const by = is_whole ? of_manifest : of_interrupted;
   try {
-    manifest_reader reader(
-        base_ + "/" + path, lists_,
-        path.ends_with(manifest_suffix) ? manifest_extent::whole : manifest_extent::interrupted);
+    manifest_reader reader(base_ + "/" + path, lists_,
+                           is_whole ? manifest_extent::whole : manifest_extent::interrupted);
     if (reader.has_lists()) {
-      read_lists(reader, monitor);
+      read_lists(reader, by, monitor);
       return;
     }
     for (std::uint64_t n = 0; auto const id = reader.next(); ++n) {
-      blocks_.add(*id);
+      (void)mark(*id, by);
       if (n % limits::manifest_lines_per_hop == 0 && monitor.stop) return;
     }
   } catch (error const& failure) {
     // Deleted since it was found: nobody needs it.
     if (is_gone(failure)) return;
     // What an interrupted dump names is kept to spare it work, not because an image needs it.
-    if (path.ends_with(manifest_suffix) || failure.kind() != severity::corruption) throw;
+    if (is_whole || failure.kind() != severity::corruption) throw;
     if (log_ != nullptr) log_->warning(failure.what());
   }
 }
 
 // A list is needed like what it names. Manifests of one disk share most of theirs, and each is read
 // once.
-void manifest_marks::read_lists(manifest_reader& reader, work_monitor& monitor) {
+void manifest_marks::read_lists(manifest_reader& reader, std::uint8_t by, work_monitor& monitor) {
+  auto const full_list = static_cast<std::uint8_t>(by << full_list_shift);
   while (auto const list = reader.next_list()) {
     if (monitor.stop) return;
     bool const can_be_full = list->blocks.value == limits::list_digests_max;
-    if ((blocks_.add(list->id, named) & full_list) != 0 && can_be_full) continue;
+    if ((mark(list->id, by) & full_list) != 0 && can_be_full) continue;
     auto const digests = reader.read_list();
-    for (auto const& id : digests) blocks_.add(id, named);
+    for (auto const& id : digests) (void)mark(id, by);
     if (digests.size() == limits::list_digests_max) blocks_.add(list->id, full_list);
   }
 }

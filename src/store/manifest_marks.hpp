@@ -3,6 +3,7 @@
 // and to what reports on a store.
 #pragma once
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <tuple>
@@ -29,21 +30,30 @@ class manifest_marks {
   // monitor says stop; the marks are not whole then.
   void update(work_monitor& monitor);
 
+  // What a manifest or an interrupted dump names.
   [[nodiscard]] block_marks const& blocks() const noexcept { return blocks_; }
+  // Whether a manifest names it, and how many are so. What only an interrupted dump names need not
+  // be in the store: its last blocks were on their way.
+  [[nodiscard]] bool in_manifest(block_id const& id) const {
+    return (blocks_.of(id) & of_manifest) != 0;
+  }
+  [[nodiscard]] std::uint64_t blocks_in_manifests() const noexcept { return blocks_in_manifests_; }
   [[nodiscard]] std::uint64_t manifests() const noexcept { return read_.size(); }
 
  private:
-  // Bits of a block: a manifest names it; it is a list of as many digests as one can hold, whose
-  // blocks are marked.
-  static constexpr std::uint8_t named = 1;
-  static constexpr std::uint8_t full_list = 2;
+  // Bits of a block: who names it; it is a list of as many digests as one can hold, whose blocks
+  // are marked by the same.
+  static constexpr std::uint8_t of_interrupted = 1;
+  static constexpr std::uint8_t of_manifest = 2;
+  static constexpr std::uint8_t full_list_shift = 2;
 
   // What a manifest that is deleted and one that gets its name do not share.
   using identity = std::tuple<std::string, std::uint64_t, std::uint64_t, std::int64_t>;
 
   [[nodiscard]] std::set<std::string> find() const;
   void read(std::string const& path, work_monitor& monitor);
-  void read_lists(manifest_reader& reader, work_monitor& monitor);
+  void read_lists(manifest_reader& reader, std::uint8_t by, work_monitor& monitor);
+  std::uint8_t mark(block_id const& id, std::uint8_t by);
 
   std::string base_;
   list_source lists_;
@@ -51,6 +61,7 @@ class manifest_marks {
   log_sink* log_;
   std::set<std::string> without_;
   block_marks blocks_;
+  std::atomic<std::uint64_t> blocks_in_manifests_{0};
   std::set<identity> read_;
 };
 

@@ -8,6 +8,7 @@
 #include "pack_support.hpp"
 #include "store/block_shelf.hpp"
 #include "store/gc.hpp"
+#include "store/interrupted.hpp"
 #include "store/lease.hpp"
 #include "store/reindex.hpp"
 #include "store/verify.hpp"
@@ -181,6 +182,34 @@ TEST_SUITE("pack_gc") {
     for (auto const number : named) CHECK(holds(*store, make_block(number).id));
     check_store(folder.path());
     CHECK(collect(folder.path()).reclaimed.packs_left_alone == 0);
+  }
+
+  TEST_CASE("what an interrupted dump names without a row keeps no pack") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 10);
+    put_blocks(folder.path(), 10, 10);
+    publish_image(folder.path(), "image", numbers(0, 10), nullptr);
+    clock_source::wall const april{std::chrono::seconds(1776996000)};
+    manifest_header header;
+    header.source = "host:/dev/cut";
+    header.date = iso_time(april);
+    header.geometry = {20 * 4096, 4096};
+    manifest_writer writer(folder.path(), "cut", header);
+    for (auto const number : numbers(10, 10)) writer.add(make_block(number).id);
+    writer.comment(identity_key, "serial=1");
+    writer.keep_interrupted();
+    // Killed before its barrier: what it wrote never got a row.
+    std::vector<block_id> without_row;
+    for (auto const number : numbers(10, 10)) without_row.push_back(make_block(number).id);
+    open_pack_store(folder.path())->remove(without_row);
+    warnings told;
+    auto const report = collect(folder.path(), {.log = &told.log});
+    CHECK(report.reclaimed.packs_removed == 1);
+    CHECK(report.reclaimed.packs_left_alone == 0);
+    CHECK(told.lines.empty());
+    CHECK(packs_of(folder.path()).size() == 1);
+    check_store(folder.path());
   }
 
   TEST_CASE("many small packs become few") {

@@ -232,7 +232,9 @@ TEST_SUITE("verify") {
       CHECK(collect(folder.path()).pending.blocks == 1);
       fs::remove(file_of(folder, 2));
     };
-    CHECK(verify(folder.path(), {.repair = false}).all_well());
+    // One thread, which is the one that is traced.
+    work_monitor monitor;
+    CHECK(verify_store(folder.path(), {.repair = false, .threads = 1}, monitor).all_well());
     CHECK(collected);
   }
 
