@@ -24,7 +24,8 @@ namespace diskdump::simulation {
 namespace {
 
 constexpr std::uint64_t seeds_default = 2000;
-constexpr std::uint64_t seeds_long = 50'000;
+// As many as this time allows, since a sanitized program is up to thirty times slower.
+constexpr std::chrono::minutes long_run{5};
 // Sanitized programs are slower.
 constexpr std::uint64_t trimmed_by = 10;
 // One of so many is run twice over.
@@ -43,6 +44,7 @@ struct arguments {
   bool repeat = false;
   bool verbose = false;
   bool keep_going = false;
+  bool is_long = false;
 };
 
 // The seed that runs, for a crash.
@@ -121,7 +123,10 @@ int run_seeds(arguments const& a, run_options const& options) {
   std::uint64_t ran = 0;
   std::uint64_t failed = 0;
   outcome total;
-  for (std::uint64_t i = a.shard; i < a.seeds; i += a.shards) {
+  auto const goes_on = [&](std::uint64_t i) {
+    return a.is_long ? std::chrono::steady_clock::now() - began < long_run : i < a.seeds;
+  };
+  for (std::uint64_t i = a.shard; goes_on(i); i += a.shards) {
     auto const seed = a.start + i;
     auto const result = run_seed(seed, options);
     ++ran;
@@ -222,7 +227,8 @@ int run_one(std::uint64_t seed, run_options const& options) {
 constexpr std::string_view usage =
     "usage: simulation_test [--start S] [--seeds N] [--shard K/N] [--keep-going]  run N seeds\n"
     "       simulation_test --seed S [--verbose]     run one, and tell\n"
-    "       simulation_test --long                   many, from a start that chance chooses\n"
+    "       simulation_test --long [--shard K/N]     for minutes, from a start that chance "
+    "chooses\n"
     "       simulation_test --canaries | --repeat    test the test\n";
 
 bool parse(std::vector<std::string> const& words, arguments& a) {
@@ -240,7 +246,7 @@ bool parse(std::vector<std::string> const& words, arguments& a) {
       a.shard = std::stoull(text) - 1;
       a.shards = std::stoull(text.substr(text.find('/') + 1));
     } else if (word == "--long") {
-      a.seeds = seeds_long;
+      a.is_long = true;
       a.start = std::random_device()();
     } else if (word == "--canaries") {
       a.canaries = true;
