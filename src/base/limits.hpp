@@ -149,7 +149,7 @@ inline constexpr int pipe_bytes = 1 << 20;       // F_SETPIPE_SZ; an unprivilege
 // What all of it comes to on the server, for so many targets at work with batches of so many bytes:
 //   the process itself            server_overhead_bytes: the program, worker and writer threads,
 //                                 SQLite's page caches, an epoch's list of blocks, a pack's two
-//                                 buffers
+//                                 buffers and the one for direct writes
 // + per target                    its batch (leases and channel window), a tenth of it for digests,
 //                                 expected digests
 // + per connection                the socket's ring, what waits to be sent, a stream's read buffer,
@@ -300,6 +300,11 @@ inline constexpr std::size_t pack_fetch_gap_bytes = 4 * KiB;
 inline constexpr unsigned pack_read_tries_max = 16;
 // A piece of a file that is written so large goes to the disk at once.
 inline constexpr std::size_t early_write_back_bytes_min = 1 * MiB;
+// And past the page cache, where a file system is good at it: one write through a buffer that all
+// files of a store share, in whole pages of every common device.
+inline constexpr std::size_t direct_write_bytes = 1 * MiB;
+inline constexpr std::size_t direct_write_alignment_bytes = 4096;
+static_assert(direct_write_bytes % direct_write_alignment_bytes == 0);
 
 // ---- Manifests ----------------------------------------------------------------------------------
 inline constexpr std::size_t manifest_bytes_per_block = 65;  // 64 hex digits and a line end

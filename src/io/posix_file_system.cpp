@@ -13,6 +13,7 @@
 #include "base/limits.hpp"
 #include "io/file_system.hpp"
 #include "io/io_errc.hpp"
+#include "io/posix_append_file.hpp"
 #include "io/rename_noreplace.hpp"
 #include "io/unique_fd.hpp"
 
@@ -40,64 +41,6 @@ void write_all(int file, byte_view bytes, std::string const& shown) {
     bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
 }
-
-// 0, or the errno.
-int allocate(int file, int mode, std::uint64_t offset_bytes, std::uint64_t bytes) {
-  int result = 0;
-  do {
-    result = ::fallocate(file, mode, static_cast<off_t>(offset_bytes), static_cast<off_t>(bytes));
-  } while (result != 0 && errno == EINTR);
-  return result == 0 ? 0 : errno;
-}
-
-class posix_append_file final : public append_file {
- public:
-  posix_append_file(unique_fd file, std::string shown, write_back when)
-      : file_(std::move(file)), shown_(std::move(shown)), when_(when) {}
-
-  ~posix_append_file() override {
-    // Cuts nothing but what lies behind the end.
-    struct stat status{};
-    if (reserved_bytes_ > size_bytes_ && ::fstat(file_.get(), &status) == 0) {
-      (void)!::ftruncate(file_.get(), status.st_size);
-    }
-  }
-  posix_append_file(posix_append_file const&) = delete;
-  posix_append_file& operator=(posix_append_file const&) = delete;
-
-  void reserve(std::uint64_t size_bytes) override {
-    if (size_bytes <= reserved_bytes_) return;
-    int const why =
-        allocate(file_.get(), FALLOC_FL_KEEP_SIZE, reserved_bytes_, size_bytes - reserved_bytes_);
-    if (why == ENOSPC || why == EDQUOT) {
-      throw disk_error(why, io_direction::write, "fallocate", shown_);
-    }
-    if (why == 0) reserved_bytes_ = size_bytes;
-  }
-
-  void append(byte_view bytes) override {
-    write_all(file_.get(), bytes, shown_);
-    auto const begin = std::exchange(size_bytes_, size_bytes_ + bytes.size());
-    // Where a file system cannot, sync() does it all; failures are reported there, too.
-    if (when_ == write_back::early && bytes.size() >= limits::early_write_back_bytes_min) {
-      (void)::sync_file_range(file_.get(), static_cast<off64_t>(begin),
-                              static_cast<off64_t>(bytes.size()), SYNC_FILE_RANGE_WRITE);
-    }
-  }
-
-  void sync() override {
-    if (::fdatasync(file_.get()) != 0) {
-      throw disk_error(errno, io_direction::write, "fdatasync", shown_);
-    }
-  }
-
- private:
-  unique_fd file_;
-  std::string shown_;
-  write_back when_;
-  std::uint64_t size_bytes_ = 0;
-  std::uint64_t reserved_bytes_ = 0;
-};
 
 class posix_read_file final : public read_file {
  public:
@@ -157,13 +100,20 @@ class posix_file_system final : public file_system {
       if (errno == EEXIST) return nullptr;
       throw failed(io_direction::write, "create", path);
     }
-    return std::make_unique<posix_append_file>(std::move(file), shown(path), when);
+    unique_fd direct;
+    std::shared_ptr<direct_buffer> buffer;
+    if (when == write_back::early && gains_by_direct_writes(file.get())) {
+      direct = unique_fd(open_at(path, O_WRONLY | O_DIRECT));
+      if (direct) buffer = buffer_of_all();
+    }
+    return std::make_unique<posix_append_file>(std::move(file), shown(path), when,
+                                               std::move(direct), std::move(buffer));
   }
 
   bool hold_room(std::string const& path, std::uint64_t bytes) override {
     unique_fd const file(open_at(path, O_WRONLY | O_CREAT | O_EXCL));
     if (!file) return false;
-    if (allocate(file.get(), 0, 0, bytes) == 0) return true;
+    if (allocate_room(file.get(), 0, 0, bytes) == 0) return true;
     (void)::unlinkat(directory_.get(), path.c_str(), 0);
     return false;
   }
@@ -309,8 +259,16 @@ class posix_file_system final : public file_system {
     return disk_error(errno, direction, what, shown(path));
   }
 
+  [[nodiscard]] std::shared_ptr<direct_buffer> buffer_of_all() {
+    std::lock_guard const lock(buffer_mutex_);
+    if (!buffer_) buffer_ = std::make_shared<direct_buffer>();
+    return buffer_;
+  }
+
   std::string root_;
   unique_fd directory_;
+  std::mutex buffer_mutex_;
+  std::shared_ptr<direct_buffer> buffer_;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <csignal>
 
 #include "base/error.hpp"
+#include "base/limits.hpp"
 #include "io/io_errc.hpp"
 #include "io/simulated_file_system.hpp"
 #include "scratch.hpp"
@@ -109,6 +110,40 @@ void file_system_conformance(file_system& fs) {
     CHECK(text(fs, "a") == "(absent)");
     CHECK(text(fs, "b") == "one+two");
     CHECK_THROWS_AS((void)fs.create_appendable("absent/a", write_back::late), error);
+  }
+  SUBCASE("a file that is added to in pieces of every size holds them all") {
+    byte_vector all;
+    {
+      auto const file = fs.create_appendable("a", write_back::early);
+      REQUIRE(file);
+      constexpr std::size_t page = limits::direct_write_alignment_bytes;
+      constexpr std::size_t large = limits::early_write_back_bytes_min;
+      std::uint32_t next = 1;
+      for (auto const size :
+           {std::size_t{64}, large + 3, page - 1, 3 * large + page - 1, std::size_t{0},
+            2 * large - (64 + large + 3 + page - 1 + 3 * large + page - 1) % page, large, page,
+            limits::direct_write_bytes + large, large + 1}) {
+        auto const begin = all.size();
+        for (std::size_t i = 0; i < size; ++i) {
+          next = next * 1664525 + 1013904223;
+          all.push_back(static_cast<std::byte>(next >> 24));
+        }
+        auto const piece = byte_view(all).subspan(begin);
+        file->reserve(all.size() + large);
+        file->append(piece);
+        // Read at once, as a block is that was just put; and its neighbours, which stay what they
+        // were.
+        byte_vector back(all.size());
+        CHECK(fs.open_readable("a")->read(back, 0) == all.size());
+        CHECK(back == all);
+        if (size % 2 == 1) file->sync();
+      }
+    }
+    // Nothing stays of what was reserved.
+    auto const bytes = fs.read("a", all.size() + 1);
+    REQUIRE(bytes);
+    CHECK(bytes->size() == all.size());
+    CHECK(*bytes == all);
   }
   SUBCASE("nothing is created below a directory that does not exist") {
     try {
