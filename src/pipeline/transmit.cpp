@@ -2,6 +2,7 @@
 // it to the agent, one write at a time.
 #include "pipeline/target_run.hpp"
 
+#include "async/scope.hpp"
 #include "base/limits.hpp"
 
 namespace diskdump {
@@ -25,6 +26,35 @@ task<> transmit_until_closing(target_run& run) {
   }
 }
 
+// Returns only by being cancelled, or when what is left to say after the end takes too long: an
+// agent that has said END needs none of it, and one that reads nothing any more would be waited for
+// without end.
+task<> wait_after_closing(target_run& run, bool& given_up, scope& both) {
+  while (!run.closing) co_await run.announced_more.wait();
+  co_await run.context.timers.sleep(limits::close_wait_max);
+  given_up = true;
+  both.cancel();
+}
+
+task<> transmit_then_end(target_run& run, bool& done, scope& both) {
+  co_await transmit_until_closing(run);
+  done = true;
+  both.cancel();
+}
+
+task<> transmit_to_the_end(target_run& run) {
+  bool done = false;
+  bool given_up = false;
+  try {
+    co_await with_scope([&](scope& both) {
+      both.spawn(transmit_then_end(run, done, both));
+      both.spawn(wait_after_closing(run, given_up, both));
+    });
+  } catch (...) {
+    if (!done && !given_up) throw;
+  }
+}
+
 }  // namespace
 
 // An agent that gives up says why and goes away, and what we were writing meanwhile fails. What it
@@ -33,7 +63,7 @@ task<> transmit_until_closing(target_run& run) {
 task<> transmit_stage(target_run& run) {
   std::exception_ptr failure;
   try {
-    co_await transmit_until_closing(run);
+    co_await transmit_to_the_end(run);
   } catch (...) {
     failure = std::current_exception();
   }

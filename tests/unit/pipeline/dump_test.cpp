@@ -20,6 +20,32 @@ task<> say_nonsense(std::unique_ptr<memory_stream> io, session_nonce nonce, byte
   for (; n > 0; n = co_await io->read(byte_span(buffer))) append_bytes(heard, buffer);
 }
 
+// Hears START, announces one block, and says END once `goes_on` is woken, without having read
+// another byte.
+task<> end_unheard(std::unique_ptr<memory_stream> io, target_plan plan, byte_view content,
+                   wait_list& goes_on, wait_list& leaves) {
+  byte_vector start_frame;
+  encode(start_frame, plan.start);
+  byte_vector out;
+  encode(out, hello_message{.nonce = plan.nonce});
+  co_await io->write(out);
+  byte_vector buffer(1);
+  for (std::size_t i = 0; i < start_frame.size(); ++i) (void)co_await io->read(byte_span(buffer));
+  out.clear();
+  auto const id = sha256(content);
+  encode(out, source_message{.image_bytes = content.size()});
+  encode(out, digests_message{{}, {{run_kind::data, id, {1}}}});
+  co_await io->write(out);
+  co_await goes_on.wait();
+  out.clear();
+  encode(out, end_message{.blocks = {1},
+                          .data_blocks = {1},
+                          .read_bytes = content.size(),
+                          .ids_digest = sha256(byte_view(id.bytes))});
+  co_await io->write(out);
+  co_await leaves.wait();
+}
+
 }  // namespace
 
 TEST_SUITE("dump") {
@@ -137,6 +163,34 @@ TEST_SUITE("dump") {
     CHECK_FALSE(agent->failure);
     REQUIRE(heard.size() < start_frame.size());
     CHECK(std::equal(heard.begin(), heard.end(), start_frame.begin()));
+  }
+
+  TEST_CASE("an agent that has said END and reads nothing more is not waited for") {
+    fleet_of_images fleet(store_format::loose, jobs_run::on_loop);
+    auto const image = random_image(block_bytes, 1);
+    auto& first = fleet.dump(image);
+    fleet.run();
+    REQUIRE_FALSE(first.failure);
+
+    auto& t = fleet.dump({});
+    // What we answer does not fit.
+    auto ends = make_memory_stream_pair(fleet.loop.get_executor(), 4);
+    wait_list goes_on(fleet.loop.get_executor()), leaves(fleet.loop.get_executor());
+    auto const agent =
+        start(fleet.loop, end_unheard(std::move(ends.second), t.plan, image, goes_on, leaves));
+    auto const dump =
+        start(fleet.loop, fleet_of_images::one(fleet.context, t, std::move(ends.first)));
+    settle(fleet.loop);
+    goes_on.wake_all();
+    settle(fleet.loop);
+    REQUIRE_FALSE(dump->ended);
+    while (!dump->ended && fleet.timers.advance_to_next()) settle(fleet.loop);
+    CHECK(dump->ended);
+    leaves.wake_all();
+    settle(fleet.loop);
+    REQUIRE(dump->ended);
+    CHECK_FALSE(t.failure);
+    CHECK(fleet.restored(t.manifest) == image);
   }
 
   TEST_CASE("a claimant that lies or dies hands its blocks on to those who wait for them") {
