@@ -122,7 +122,7 @@ inline constexpr std::size_t system_file_bytes_max = 1 * MiB;  // of /proc and /
 // two of the largest.
 // Digests in flight are 33 bytes per block of the batch and a few control frames: below 0.1 batch.
 // Expected digests come on top (expect_bytes_max).
-inline constexpr std::size_t channel_window_bytes_max = 2 * MiB;
+inline constexpr std::size_t channel_window_bytes_max = 16 * MiB;
 inline constexpr std::size_t channel_window_bytes_min = 256 * KiB;
 inline constexpr std::size_t stream_read_bytes = 256 * KiB;
 inline constexpr std::size_t ssh_receive_buffer_bytes = 256 * KiB;
@@ -285,9 +285,11 @@ static_assert(pack_removal_pause > 2 * index_busy_pause);
 // to what lay in them meanwhile. What is left then is left to the next gc.
 inline constexpr unsigned pack_removal_scans_max = 4;
 // Rows that are dealt out to a file by the ranges of packs that they are in: 1024 million of them
-// in windows of upkeep_files_per_window, more in larger ones. What waits to be written is bounded
-// over all ranges, so that a piece for one of them is 32 KiB or more.
+// in windows of upkeep_files_per_window, more in larger ones; a sixteenth of that where packs are
+// copied. What waits to be written is bounded over all ranges, so that a piece for one of them is
+// 32 KiB or more.
 inline constexpr std::size_t pack_row_ranges_max = 1024;
+inline constexpr std::size_t pack_copy_rows_per_window = 65'536;
 inline constexpr std::size_t pack_row_buffer_bytes = 32 * MiB;
 inline constexpr std::size_t pack_row_piece_bytes_max = 256 * KiB;
 static_assert(pack_row_buffer_bytes / pack_row_ranges_max >= 32 * KiB);

@@ -62,7 +62,7 @@ std::uint64_t budget_bytes(start_message const& start) noexcept {
 
 std::size_t channel_window_bytes(start_message const& start) noexcept {
   return static_cast<std::size_t>(std::clamp<std::uint64_t>(
-      batch_bytes(start) / 4, limits::channel_window_bytes_min, limits::channel_window_bytes_max));
+      batch_bytes(start) / 2, limits::channel_window_bytes_min, limits::channel_window_bytes_max));
 }
 
 target_run::target_run(dump_context& shared, target_plan const& what, stream& wire,

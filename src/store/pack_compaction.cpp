@@ -136,7 +136,7 @@ void compaction::copy(block_counts const& packs) {
   std::uint64_t rows = 0;
   for (auto const& [pack, blocks] : packs) {
     rows += blocks;
-    if (rows < limits::upkeep_files_per_window) continue;
+    if (rows < limits::pack_copy_rows_per_window) continue;
     if (lasts.size() + 1 == limits::pack_row_ranges_max) break;
     lasts.push_back(pack);
     rows = 0;
