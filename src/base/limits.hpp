@@ -381,6 +381,16 @@ inline constexpr std::chrono::seconds claim_patience{3};
 // judged by what came in the second. Silence ends sooner; this is for those who drip.
 inline constexpr std::chrono::seconds claim_hold_max{30};
 inline constexpr std::chrono::seconds claim_pace_window{10};
+// What else it sends takes us time that it could have sent them in, and counts as such: at most so
+// much for a run that it announces (a hop to a writer thread and back, on a machine that is busy)
+// and so much for each of the run's blocks (a line of the manifest, ten times what it takes on a
+// disk that keeps up). Beyond that it is our store that takes its time.
+inline constexpr std::chrono::microseconds claim_pace_run_time{100};
+inline constexpr std::chrono::microseconds claim_pace_line_time{1};
+// Of the times of what waits to be answered, so much is kept: little beside claim_pace_window, for
+// it is what a store that stands still may be taken for.
+inline constexpr std::chrono::seconds claim_pace_kept_max{2};
+static_assert(claim_pace_kept_max * 5 <= claim_pace_window);
 // And so many times for one block: each may cross a wire that is the same for all.
 inline constexpr unsigned claim_slow_passes_max = 2;
 inline constexpr std::chrono::seconds claim_check_interval{1};

@@ -121,8 +121,8 @@ void target_run::settled(block_index index, verdict outcome) {
 
 claim_holder::delivery target_run::how_it_delivers() {
   auto const now = context.timers.clock().now();
-  claim_pace_.look(listening ? listened + (now - listening_since) : listened, blocks_came,
-                   session.needed());
+  auto const had = had_to_send.total();
+  claim_pace_.look(listening ? had + (now - listening_since) : had, blocks_came, session.needed());
   if (session.needed() == 0) return delivery::brisk;
   if (listening && now - heard_last >= limits::claim_patience) return delivery::silent;
   return claim_pace_.too_slow() ? delivery::slow : delivery::brisk;

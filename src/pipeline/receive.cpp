@@ -110,12 +110,44 @@ task<> watch_silence(target_run& run) {
   }
 }
 
+// Feeds the session, and keeps count of the time that this takes and of the bytes that are of no
+// block.
+class counted_feed {
+ public:
+  explicit counted_feed(target_run& run) : run_(run) {}
+
+  std::optional<server_session::event> operator()(byte_view& input) {
+    auto const& clock = run_.context.timers.clock();
+    auto const began = clock.now();
+    auto const before = input.size();
+    auto event = run_.session.feed(input);
+    if (!within_block_) other_bytes_ += before - input.size();
+    if (event) within_block_ = std::holds_alternative<block_incoming>(*event);
+    run_.had_to_send.decoded(clock.now() - began);
+    return event;
+  }
+  // Since it was asked before.
+  [[nodiscard]] std::uint64_t take_other_bytes() noexcept { return std::exchange(other_bytes_, 0); }
+
+ private:
+  target_run& run_;
+  bool within_block_ = false;
+  std::uint64_t other_bytes_ = 0;
+};
+
+std::uint64_t blocks_of(digests_message const& group) {
+  std::uint64_t blocks = 0;
+  for (auto const& r : group.runs) blocks += r.blocks.value;
+  return blocks;
+}
+
 task<> receive_until_end(target_run& run, sender<digests_message>& announced,
                          sender<block_in_flight>& blocks) {
   byte_vector buffer(limits::stream_read_bytes);
   byte_lease lease;                 // for the block that is coming in
   std::uint64_t content_bytes = 0;  // of the blocks that came
   auto const& clock = run.context.timers.clock();
+  counted_feed feed(run);
   while (!run.session.has_ended()) {
     auto const asked = clock.now();
     run.heard_last = run.listening_since = asked;
@@ -126,14 +158,15 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
       n = co_await run.io.read(byte_span(buffer));
     }
     run.listening = false;
-    run.heard_last = clock.now();
-    run.listened += run.heard_last - asked;
+    auto const came = run.heard_last = clock.now();
+    run.had_to_send.listened(came - asked);
     if (n == 0) run.session.feed_eof();
     run.count_wire();
     co_await run.pace();
+    auto const paced = clock.now() - came;
     if (run.session.needed() > 0) choose_codec(run, asked, content_bytes);
     auto input = byte_view(buffer).first(n);
-    while (auto event = run.session.feed(input)) {
+    while (auto event = feed(input)) {
       if (auto* const hello = std::get_if<hello_message>(&*event)) {
         on_hello(run, *hello);
       } else if (auto* const source = std::get_if<source_message>(&*event)) {
@@ -143,7 +176,11 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
         run.progress.announced_bytes =
             std::min(run.session.geometry().offset_bytes(next), run.progress.image_bytes);
         run.announced_more.wake_all();
+        auto const runs = group->runs.size();
+        auto const blocks_announced = blocks_of(*group);
+        auto const began = clock.now();
         co_await announced.send(std::move(*group));
+        run.had_to_send.announced(clock.now() - began, runs, blocks_announced);
       } else if (auto* const incoming = std::get_if<block_incoming>(&*event)) {
         wait_timer const waiting(run.context.times, stage::wait_for_room);
         lease = co_await run.budget.acquire(bytes_on_the_way(*incoming));
@@ -158,6 +195,7 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
         run.ledger.add(*bad);
       }
     }
+    run.had_to_send.paced(paced, feed.take_other_bytes(), n);
   }
 }
 

@@ -53,8 +53,8 @@ class target_run final : public claim_holder, public sharing_reader {
   clock_source::steady heard_last;  // when bytes came, or we last said what the target waited for
   bool listening = false;           // for bytes of the target; else it is us who take none
   clock_source::steady listening_since;
-  clock_source::steady::duration listened{};  // for so long, before this time
-  std::uint64_t blocks_came = 0;              // of those it was asked for
+  sending_time had_to_send;       // before this time
+  std::uint64_t blocks_came = 0;  // of those it was asked for
 
   // To be called after any verb of `session` that produces output.
   void wake_transmit() {

@@ -385,6 +385,20 @@ class Agent:
         self.source(2**64 - 1)
         self.server.hang()
 
+    def mode_other_things(self):
+        """Sends zeros as fast as they are taken, for 45 s, and nothing of what it owes."""
+        self.hello()
+        self.start()
+        self.source(1 << 40)
+        self.digests()
+        kind, payload = self.server.receive()
+        assert kind == ANSWER and NEED in payload[10:]
+        zeros = struct.pack("<BI", ZEROS, 1) * 256  # each by itself, which costs the server most
+        first, until = BLOCKS, time.monotonic() + 45
+        while time.monotonic() < until:
+            self.server.send(DIGESTS, struct.pack("<QH", first, 256) + zeros)
+            first += 256
+
     def mode_silence(self):
         """Says HELLO and nothing any more."""
         self.begin()

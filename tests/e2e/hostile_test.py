@@ -2,14 +2,16 @@
 """A target that was taken over: whatever its agent says ends that target with a clear error, and only
 that one; the store still holds nothing but blocks that are what their names say."""
 
+import hashlib
 import os
 import resource
+import unittest
 
 import images
 import store_check
 from cli import Diskdump
-from fixture import cases, HERE, SANITIZED, Scenario
-from hostile_agent import MODES
+from fixture import cases, HERE, LONG, SANITIZED, Scenario
+from hostile_agent import BLOCKS, MODES
 from sshd import Sshd, hostile_wrapper
 
 SCRIPT = os.path.join(HERE, "hostile_agent.py")
@@ -62,7 +64,7 @@ ERRORS = {
     "huge_image": PARSE + ": SOURCE: an image of",
 }
 # Only time ends these; the limit is a minute.
-SLOW = {"silence"}
+SLOW = {"silence", "other_things"}
 # The server expects something only where the target was dumped before.
 KNOWN = {m for m in MODES if m.startswith("known_")}
 # Of any child: diskdump, sshd, this script's helpers. A bomb that was unpacked takes more.
@@ -141,6 +143,19 @@ class Hostile(Scenario):
         _, done = self.attack("silence", "--timeout", "3")
         self.assertEqual(done.status, 1)
         self.assertRegex(done.error, "(?i)silen|time|seconds")
+
+    @unittest.skipUnless(LONG, "waits for most of a minute (DISKDUMP_TEST_LONG=1)")
+    def test_who_sends_other_things_than_what_it_owes_holds_nobody_up(self):
+        sshd = Sshd(self, wrapper=hostile_wrapper(SCRIPT, "other_things"))
+        # What it owes is all that the other one has, who comes once it was asked for that.
+        same = images.write(self.path("same"), b"".join(
+            hashlib.sha256(b"%d" % i).digest() * (images.BLOCK // 32) for i in range(BLOCKS)))
+        done = self.diskdump.dump("--retries", "0", "--agent", "native", *sshd.arguments,
+                                  "target:/dev/sda", "--as", "bad", f"localhost:{same}", "--as",
+                                  "good", "--pre", "sleep 3", expect=1)
+        ends = [(e["name"], e["status"]) for e in done.targets]
+        self.assertEqual(ends, [("good", "ok"), ("bad", "failed")], done.text)
+        self.assertRegex(done.error, ERRORS["early_exit"])
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ TEST_SUITE("claim_pace") {
     CHECK_FALSE(pace.too_slow());
   }
 
-  TEST_CASE("time for which nobody listened does not count") {
+  TEST_CASE("time that it did not have to send does not count") {
     claim_pace pace;
     pace.look(seconds(0), 0, owed);
     for (int look = 0; look < 100; ++look) pace.look(seconds(1), 0, owed);
@@ -75,6 +75,59 @@ TEST_SUITE("claim_pace") {
     CHECK(pace.too_slow());
     pace.look(101 * window + seconds(1), 8 + owed, owed);
     CHECK_FALSE(pace.too_slow());
+  }
+}
+
+TEST_SUITE("sending_time") {
+  using std::chrono::milliseconds;
+
+  // A message of zeros without end: so many blocks in one run, answered in so long.
+  constexpr std::uint64_t blocks = limits::digests_blocks_max;
+  constexpr auto message = limits::claim_pace_run_time + blocks * limits::claim_pace_line_time;
+
+  TEST_CASE("who sends anything but what it owes, as fast as we take it, is too slow") {
+    sending_time had;
+    claim_pace pace;
+    pace.look(had.total(), 0, owed);
+    // Nobody ever waits for bytes of it: only for what it announced to be answered.
+    for (auto gone = milliseconds(0); gone < window; gone += milliseconds(10)) {
+      CHECK_FALSE(pace.too_slow());
+      had.announced(milliseconds(10), 1, blocks);
+      pace.look(had.total(), 0, owed);
+    }
+    CHECK(pace.too_slow());
+  }
+
+  TEST_CASE("a store that stands still while it is told of zeros is not held against it") {
+    sending_time had;
+    for (int i = 0; i < 1000; ++i) had.announced({}, 1, blocks);
+    had.announced(seconds(600), 1, blocks);
+    CHECK(had.total() == limits::claim_pace_kept_max);
+    had.announced(seconds(600), 1, 1);
+    CHECK(had.total() ==
+          limits::claim_pace_kept_max + limits::claim_pace_run_time + limits::claim_pace_line_time);
+  }
+
+  TEST_CASE("a store that is slow counts as if it were fast, one that is faster as it is") {
+    sending_time slow, fast;
+    for (int i = 0; i < 10; ++i) {
+      slow.announced(10 * message, 1, blocks);
+      fast.announced(message / 10, 1, blocks);
+    }
+    CHECK(slow.total() == 10 * message);
+    CHECK(fast.total() == 10 * (message / 10));
+  }
+
+  TEST_CASE("of a limit's time it had the part that went to what is no block") {
+    sending_time had;
+    had.paced(seconds(8), 0, 1000);
+    CHECK(had.total() == seconds(0));
+    had.paced(seconds(8), 250, 1000);
+    CHECK(had.total() == seconds(2));
+    had.paced(seconds(8), 1000, 1000);
+    CHECK(had.total() == seconds(10));
+    had.paced(seconds(8), 0, 0);  // the stream's end
+    CHECK(had.total() == seconds(10));
   }
 }
 
