@@ -316,6 +316,19 @@ inline constexpr std::size_t manifest_bytes_per_list = 44;
 // Lines that one hop to a writer thread may write, so that a huge hole stays cancellable.
 inline constexpr std::uint64_t manifest_lines_per_hop = 65536;
 inline constexpr std::size_t manifest_line_bytes_max = 8 * KiB;
+// Where the manifests that a run writes have left less than this free, the largest of them is given
+// up, so that the others can end. 1 GiB are the manifests of 2 TiB in blocks of 128 KiB; on small
+// disks it is a part of what was free when the run began.
+inline constexpr std::uint64_t manifest_reserve_bytes_max = 1 * GiB;
+inline constexpr std::uint64_t manifest_reserve_part = 8;
+// One that is smaller than this part of the reserve (8 MiB, an image of 16 GiB) is not given up:
+// as many as are at work by default are a quarter of the reserve. What is free is looked up again
+// when so much was written.
+inline constexpr std::uint64_t manifest_reserve_steps = 128;
+static_assert(targets_active_default * 4 <= manifest_reserve_steps);
+// It is blocks, or another program, that have filled the disk where less than this part of what is
+// gone since the run began are manifests: giving one up would not help then.
+inline constexpr std::uint64_t manifest_share_part = 8;
 inline constexpr std::size_t manifest_comment_lines_max = 10000;
 inline constexpr std::size_t manifest_versions_per_day_max = 100000;
 inline constexpr std::size_t name_bytes_max = 200;  // a file name with ".NNNNN.manifest" fits 255

@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <random>
 
 #include "async/scope.hpp"
@@ -9,6 +10,7 @@
 #include "cli/metrics.hpp"
 #include "cli/options_load.hpp"
 #include "cli/screen_text.hpp"
+#include "pipeline/manifest_room.hpp"
 #include "store/lease.hpp"
 #include "transport/passphrase_book.hpp"
 
@@ -126,6 +128,12 @@ void fail_the_rest(std::vector<fleet_target>& targets, bool interrupted) {
   }
 }
 
+std::optional<std::uint64_t> bytes_free(std::string const& folder) {
+  std::error_code unknown;
+  auto const space = std::filesystem::space(folder, unknown);
+  return unknown ? std::nullopt : std::optional<std::uint64_t>(space.available);
+}
+
 exit_code dump_to(runtime& process, global_options const& global, dump_arguments& arguments,
                   dump_reporter& reporter) {
   auto const opened = open_leased_store(
@@ -142,6 +150,10 @@ exit_code dump_to(runtime& process, global_options const& global, dump_arguments
                        process.log,        global.base};
   rate_limiter receiving(process.timers, options.rates.wire_total);
   context.receiving = &receiving;
+  // Where lines are written until a manifest gets its name.
+  manifest_room manifests(process.executor(), process.writers,
+                          [folder = global.base + "/.blockstore"] { return bytes_free(folder); });
+  context.manifests = &manifests;
   std::optional<read_share> reading;
   if (options.rates.read_total > 0) context.reading = &reading.emplace(options.rates.read_total);
   auto const code = process.run(dump_with_display(process, context, arguments, options, reporter));

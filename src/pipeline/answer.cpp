@@ -3,6 +3,7 @@
 // block that is as expected is held (stage expect asked) and has no verdict.
 #include <algorithm>
 
+#include "async/scope.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "codec/compress.hpp"
@@ -57,6 +58,7 @@ task<> answering::zeros(block_index first, block_count blocks) {
   auto const end = first + blocks;
   for (auto at = first; at < end;) {
     auto const lines = std::min(end.value - at.value, limits::manifest_lines_per_hop);
+    co_await run_.room_for_lines(at, block_count{lines});
     co_await offload(run_.context.writers, [&] {
       stage_timer const busy(run_.context.times, stage::look_up);
       for (std::uint64_t i = 0; i < lines; ++i) {
@@ -75,6 +77,7 @@ task<> answering::zeros(block_index first, block_count blocks) {
 }
 
 task<> answering::data(std::span<data_block> blocks) {
+  co_await run_.room_for_lines(blocks.front().index, block_count{blocks.size()});
   // A claim is taken before the index is asked, so that no other target can be told to send the
   // block between the index's answer and ours.
   std::vector<block_id> asked;
@@ -146,9 +149,7 @@ task<> answering::groups(std::vector<digests_message> batch) {
   if (!pending.empty()) co_await data(pending);
 }
 
-}  // namespace
-
-task<> answer_stage(target_run& run, receiver<digests_message> announced) {
+task<> answer_all(target_run& run, receiver<digests_message> announced) {
   std::optional<answering> state;
   while (auto first = co_await announced.receive()) {
     if (!state) state.emplace(run);
@@ -163,6 +164,31 @@ task<> answer_stage(target_run& run, receiver<digests_message> announced) {
   }
   run.context.log.debug(
       format("{}: {} blocks were as expected", run.plan.host, run.as_expected.value));
+}
+
+task<> answer_then_end(target_run& run, receiver<digests_message> announced, bool& answered,
+                       scope& both) {
+  co_await answer_all(run, std::move(announced));
+  answered = true;
+  both.cancel();
+}
+
+}  // namespace
+
+// Who stands still holds what its manifest takes, so it is looked after from beside.
+task<> answer_stage(target_run& run, receiver<digests_message> announced) {
+  auto& share = run.ledger.manifest_share;
+  if (!share) co_return co_await answer_all(run, std::move(announced));
+  bool answered = false;
+  try {
+    co_await with_scope([&](scope& both) {
+      both.spawn(answer_then_end(run, std::move(announced), answered, both));
+      both.spawn(share->watch());
+    });
+  } catch (...) {
+    // The end of the watch is not a failure.
+    if (!answered) throw;
+  }
 }
 
 }  // namespace diskdump

@@ -109,6 +109,14 @@ task<> target_run::pace() {
   if (context.receiving != nullptr) co_await context.receiving->take(fresh);
 }
 
+task<> target_run::room_for_lines(block_index first, block_count blocks) {
+  auto& share = ledger.manifest_share;
+  if (!share) co_return;
+  auto const before = manifest_line_bytes(context.store, block_count{first.value});
+  auto const after = manifest_line_bytes(context.store, block_count{first.value} + blocks);
+  co_await share->take(after - before);
+}
+
 void target_run::settled(block_index index, verdict outcome) {
   if (auto const at = unanswered_waits_.find(index.value); at != unanswered_waits_.end()) {
     at->second = outcome;
@@ -195,6 +203,20 @@ task<> settle_rest(target_run& run) {
   }
 }
 
+// Others may wait for the space of a manifest that was given up. Without its lines no further
+// attempt can go on, so that is what the target failed by, if it was not cancelled.
+task<std::exception_ptr> leave_room(target_run& run, std::exception_ptr failure) {
+  auto& share = *run.ledger.manifest_share;
+  if (!share.given_up()) {
+    share.pause();
+    co_return failure;
+  }
+  auto const why = share.no_room();
+  co_await offload(run.context.writers, [&run] { run.ledger.manifest.reset(); });
+  share.removed();
+  co_return is_consequence(failure) ? failure : std::make_exception_ptr(why);
+}
+
 // Host and path belong to every failure of a target; the stage that threw may not know them.
 [[noreturn]] void rethrow_with_place(std::exception_ptr failure, target_plan const& plan) {
   try {
@@ -252,12 +274,16 @@ task<std::string> dump_and_hang_up(dump_context& context, target_plan plan,
   std::string manifest_path;
   std::exception_ptr failure;
   plan.start.first_block = ledger.begin_attempt();
+  auto& share = ledger.manifest_share;
+  if (context.manifests != nullptr && !share) share.emplace(*context.manifests);
   {
     target_run run(context, plan, *io, ledger, progress);
     progress.state = target_state::dumping;
     try {
       co_await run_stages(run);
+      if (share) share->pause();
       manifest_path = co_await seal(run);
+      if (share) share->keep();
     } catch (...) {
       failure = std::current_exception();
     }
@@ -271,6 +297,7 @@ task<std::string> dump_and_hang_up(dump_context& context, target_plan plan,
       auto const all_came_back = co_await run.budget.acquire(run.budget.capacity_bytes());
     }
     if (failure) co_await settle_rest(run);
+    if (failure && share) failure = co_await leave_room(run, failure);
     co_await hang_up(run, failure);
     run.count_wire();
   }

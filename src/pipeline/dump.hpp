@@ -23,8 +23,10 @@
 
 namespace diskdump {
 
+class manifest_room;
+
 enum class pipeline_errc {
-  no_room_for_manifest = 1,  // the image would need more manifest than the store has space
+  no_room_for_manifest = 1,  // the image needs more manifest than the store has space
   wrong_agent,               // HELLO of an agent that is not the one we carry
   output_exists,             // restore would replace a file
   output_too_small,          // restore to a device that is shorter than the image
@@ -54,10 +56,11 @@ struct dump_context {
   block_store& store;
   claims_table& claims;
   log_sink& log;
-  std::string base;                   // DIR, where manifests appear
-  read_share* reading = nullptr;      // what the agents may read together; none: no limit
-  rate_limiter* receiving = nullptr;  // what all connections may carry; none: no limit
-  stage_times* times = nullptr;       // of a benchmark
+  std::string base;                    // DIR, where manifests appear
+  read_share* reading = nullptr;       // what the agents may read together; none: no limit
+  rate_limiter* receiving = nullptr;   // what all connections may carry; none: no limit
+  stage_times* times = nullptr;        // of a benchmark
+  manifest_room* manifests = nullptr;  // what they leave of the disk; none: no bound
 };
 
 enum class target_state : std::uint8_t {

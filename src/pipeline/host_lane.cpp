@@ -173,6 +173,7 @@ task<> host_lane::keep(fleet_target& target, target_plan const& plan, image_ledg
   if (is_of_another_source(failure)) co_return;
   try {
     target.resumable_bytes = co_await keep_interrupted(fleet_.context, plan, ledger);
+    if (target.resumable_bytes > 0 && ledger.manifest_share) ledger.manifest_share->keep();
   } catch (std::exception const& e) {
     fleet_.context.log.info(format("{}: cannot be continued later: {}", target.label, e.what()));
   }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "pipeline/dump.hpp"
+#include "pipeline/manifest_room.hpp"
 #include "store/manifest.hpp"
 #include "wire/messages.hpp"
 
@@ -63,7 +64,9 @@ class image_ledger {
 
   // What the source was when the image was begun.
   std::optional<source_message> source;
-  std::optional<manifest_writer> manifest;    // from the first SOURCE on
+  std::optional<manifest_writer> manifest;  // from the first SOURCE on
+  // Of the manifest, where somebody counts what all of them take; from the first attempt on.
+  std::optional<manifest_room::share> manifest_share;
   std::vector<bad_range_message> bad_ranges;  // at most limits::bad_ranges_max
 
  private:

@@ -57,6 +57,9 @@ task<> on_source(target_run& run, source_message const& source) {
   manifest_header header{
       .source = run.plan.source, .date = iso_time(date), .geometry = geometry, .extra = {}};
   auto const known = block_count{run.plan.start.first_block.value};
+  if (ledger.manifest_share) {
+    ledger.manifest_share->restart(manifest_line_bytes(run.context.store, known));
+  }
   co_await offload(run.context.writers, [&] {
     if (ledger.manifest) {
       ledger.rewind_manifest(known);

@@ -73,6 +73,10 @@ class target_run final : public claim_holder, public sharing_reader {
   // What crossed since the last call is charged.
   [[nodiscard]] task<> pace();
 
+  // Completes when the store's disk has room for the manifest's next lines, resuming on the
+  // executor. Throws no_room_for_manifest where this manifest is to make room for others.
+  [[nodiscard]] task<> room_for_lines(block_index first, block_count blocks);
+
   // A claim of another target settled. Between expect_settlement() and take_settlement() the block
   // has not been answered yet, and the outcome is kept for the answer.
   void settled(block_index index, verdict outcome) override;

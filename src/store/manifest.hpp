@@ -143,6 +143,9 @@ class manifest_reader {
 // The most bytes that the manifest of so many blocks and its lists take in this store.
 [[nodiscard]] std::uint64_t manifest_bytes_max(block_store const& store,
                                                block_count blocks) noexcept;
+// Of these, its own file's lines; the rest are lists.
+[[nodiscard]] std::uint64_t manifest_line_bytes(block_store const& store,
+                                                block_count blocks) noexcept;
 
 struct manifest_entry {
   std::string path;  // relative to DIR

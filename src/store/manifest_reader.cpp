@@ -400,4 +400,9 @@ std::uint64_t manifest_bytes_max(block_store const& store, block_count blocks) n
   return blocks.value * block_id::size_bytes + lists * limits::manifest_bytes_per_list;
 }
 
+std::uint64_t manifest_line_bytes(block_store const& store, block_count blocks) noexcept {
+  if (!keeps_lists(store)) return blocks.value * limits::manifest_bytes_per_block;
+  return blocks.value / limits::list_digests_max * limits::manifest_bytes_per_list;
+}
+
 }  // namespace diskdump

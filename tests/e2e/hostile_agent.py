@@ -385,6 +385,16 @@ class Agent:
         self.source(2**64 - 1)
         self.server.hang()
 
+    def mode_holes(self):
+        """A disk of 64 GB that has nothing in it, whose manifest would be 32 MB; then silence."""
+        self.hello()
+        self.start()
+        blocks = 500_000
+        self.source(blocks * self.block_bytes)
+        for first in range(0, blocks, 50_000):
+            self.server.send(DIGESTS, struct.pack("<QHBI", first, 1, HOLE, 50_000))
+        time.sleep(10_000)
+
     def mode_other_things(self):
         """Sends zeros as fast as they are taken, for 45 s, and nothing of what it owes."""
         self.hello()

@@ -5,12 +5,13 @@ that one; the store still holds nothing but blocks that are what their names say
 import hashlib
 import os
 import resource
+import shutil
 import unittest
 
 import images
 import store_check
 from cli import Diskdump
-from fixture import cases, HERE, LONG, SANITIZED, Scenario
+from fixture import (cases, HERE, IS_ROOT, LONG, SANITIZED, Scenario, mount, unmount)
 from hostile_agent import BLOCKS, MODES
 from sshd import Sshd, hostile_wrapper
 
@@ -64,7 +65,7 @@ ERRORS = {
     "huge_image": PARSE + ": SOURCE: an image of",
 }
 # Only time ends these; the limit is a minute.
-SLOW = {"silence", "other_things"}
+SLOW = {"silence", "holes", "other_things"}
 # The server expects something only where the target was dumped before.
 KNOWN = {m for m in MODES if m.startswith("known_")}
 # Of any child: diskdump, sshd, this script's helpers. A bomb that was unpacked takes more.
@@ -143,6 +144,32 @@ class Hostile(Scenario):
         _, done = self.attack("silence", "--timeout", "3")
         self.assertEqual(done.status, 1)
         self.assertRegex(done.error, "(?i)silen|time|seconds")
+
+    @unittest.skipUnless(IS_ROOT, "mounts a small file system for the store, which only root may")
+    def test_manifests_of_huge_disks_leave_the_others_room_to_end(self):
+        shutil.rmtree(self.store)
+        os.makedirs(self.store)
+        mount("tmpfs", self.store, "tmpfs", 0, "size=80m")
+        self.addCleanup(unmount, self.store)
+        sshd = Sshd(self, wrapper=hostile_wrapper(SCRIPT, "holes"))
+        names = ["one", "two", "three", "four"]
+        with open(sshd.client_config, encoding="utf-8") as config:
+            text = config.read()
+        sshd.write("ssh_config", text.replace(f"Host {sshd.host}", "Host " + " ".join(names)))
+        bad = [word for name in names for word in (name + ":/dev/sda", "--as", "bad-" + name)]
+        # All of them have written what they can when the honest one begins.
+        done = self.diskdump.dump("--retries", "0", "--timeout", "10", "--agent", "native",
+                                  *sshd.arguments, *bad, f"localhost:{self.image}", "--as", "good",
+                                  "--pre", "sleep 5", expect=1)
+        ends = {e["name"]: e for e in done.targets}
+        self.assertEqual(ends["good"]["status"], "ok", done.text)
+        told = [ends["bad-" + name]["error"] for name in names]
+        given_up = [error for error in told if "bytes already" in error]
+        self.assertTrue(0 < len(given_up) < len(names), told)
+        for error in given_up:
+            self.assertRegex(error, "(one|two|three|four): /dev/sda: .*no room for a manifest.* bytes free")
+        self.diskdump.restore("good", self.path("restored"))
+        self.assert_same_content(self.image, self.path("restored"))
 
     @unittest.skipUnless(LONG, "waits for most of a minute (DISKDUMP_TEST_LONG=1)")
     def test_who_sends_other_things_than_what_it_owes_holds_nobody_up(self):

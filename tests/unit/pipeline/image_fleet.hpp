@@ -17,6 +17,7 @@
 #include "codec/digest.hpp"
 #include "pipeline/dump.hpp"
 #include "pipeline/image_ledger.hpp"
+#include "pipeline/manifest_room.hpp"
 #include "store/manifest.hpp"
 #include "transport/memory_stream.hpp"
 #include "wire/agent_session.hpp"
@@ -283,6 +284,8 @@ struct fleet_of_images {
   claims_table claims;
   dump_context context{loop.get_executor(), workers, writers, timers, *store, claims, log,
                        folder.path};
+
+  std::optional<manifest_room> manifests;  // where a test bounds them: what they leave of the disk
 
   struct target {
     std::unique_ptr<memory_agent> agent;  // of the next attempt, or of the last
