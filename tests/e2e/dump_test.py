@@ -4,6 +4,7 @@ stored."""
 
 import filecmp
 import os
+import random
 import re
 import time
 
@@ -91,6 +92,59 @@ class Shapes(DumpScenario):
             # Nothing but holes elsewhere.
             self.assertEqual(os.lseek(b.fileno(), 0, os.SEEK_DATA) // images.MIB,
                              images.SPARSE_BYTES // 2 // images.MIB - 1)
+
+    def blocks_with_data(self, path):
+        return {block for begin, end in images.data_ranges(path)
+                for block in range(begin // images.BLOCK, -(-end // images.BLOCK))}
+
+    def assert_sparse_round_trip(self, path, agent):
+        """What holds data comes back equal, and what was a hole is one again, block by block."""
+        name = f"{os.path.basename(path)}-{agent}"
+        size = os.path.getsize(path)
+        event = self.dump(path, "--agent", agent, "--as", name).target
+        blocks = self.blocks_with_data(path)
+        self.assertEqual((event["bytes"], event["blocks"]), (size, -(-size // images.BLOCK)))
+        self.assertEqual(event["blocks_stored"] + event["blocks_reused"], len(blocks))
+        self.assertEqual(event["blocks_zero"], event["blocks"] - len(blocks))
+        restored = self.path("restored")
+        self.diskdump.restore(name, restored)
+        self.assertEqual(os.path.getsize(restored), size)
+        self.assertEqual(self.blocks_with_data(restored), blocks)
+        with open(path, "rb") as a, open(restored, "rb") as b:
+            # All that is no hole in either of them.
+            for block in sorted(blocks):
+                one, other = (os.pread(file.fileno(), images.BLOCK, block * images.BLOCK)
+                              for file in (a, b))
+                self.assertEqual(one, other, f"block {block} differs")
+        os.unlink(restored)
+
+    def test_data_behind_the_middle_and_at_the_end_of_20_gib_comes_back_where_it_was(self):
+        size = images.SPARSE_BYTES + 3 * images.BLOCK + 4321  # the last block is a part of one
+        end = 100_000
+        path = images.islands(self.path("late"), size, {
+            size // 2 + 12345: 1, size * 3 // 4 - 1234: images.SPARSE_DATA_BYTES, size - end: end})
+        with open(path, "rb") as file:  # else it shows nothing
+            self.assertGreater(os.lseek(file.fileno(), 0, os.SEEK_DATA), size // 2)
+            self.assertEqual(os.lseek(file.fileno(), size - 1, os.SEEK_DATA), size - 1)
+        for agent in ("native", "python"):
+            with self.subTest(agent=agent):
+                self.assert_sparse_round_trip(path, agent)
+        self.assertEqual(store_check.check(self.store), [])
+
+    def test_many_islands_of_data_in_20_gib_come_back_where_they_were(self):
+        chance = random.Random(20)
+        count = 100 if TRIMMED else 300
+        step = images.SPARSE_BYTES // count
+        # Bytes and pages alone, across a border of blocks, and longer than one.
+        places = {number * step + chance.randrange(step - 200_000):
+                  chance.choice((1, 511, 4096, 9000, images.BLOCK + 1, 150_000))
+                  for number in range(count)}
+        path = images.islands(self.path("islands"), images.SPARSE_BYTES, places)
+        self.assertGreaterEqual(len(images.data_ranges(path)), count)
+        for agent in ("native", "python"):
+            with self.subTest(agent=agent):
+                self.assert_sparse_round_trip(path, agent)
+        self.assertEqual(store_check.check(self.store, sample=40), [])
 
     def test_a_loop_device_comes_back_equal(self):
         image = images.ext4()

@@ -1,6 +1,7 @@
 """Images to dump. The large ones are made once per build folder and kept there."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import random
@@ -98,6 +99,34 @@ def sparse(path, size=SPARSE_BYTES):
         out.seek(size // 2 - 1234)
         out.write(bytes_of(7, SPARSE_DATA_BYTES))
     return path
+
+
+def islands(path, size, places):
+    """A file of `size` that is all holes but for random bytes at {offset: how many}."""
+    with open(path, "wb") as out:
+        out.truncate(size)
+        for number, (offset, count) in enumerate(places.items()):
+            out.seek(offset)
+            out.write(bytes_of(1000 + number, count))
+    assert os.path.getsize(path) == size
+    return path
+
+
+def data_ranges(path):
+    """[(from, to)] of what the file system says is no hole, in order."""
+    found, end = [], 0
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while end < size:
+            try:
+                begin = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError as e:
+                if e.errno != errno.ENXIO:  # nothing but a hole behind it
+                    raise
+                break
+            end = os.lseek(file.fileno(), begin, os.SEEK_HOLE)
+            found.append((begin, end))
+    return found
 
 
 def small(folder):
