@@ -4,14 +4,16 @@ refuses io_uring."""
 
 import os
 import shlex
+import time
 
 import images
 import store_check
 from cli import Diskdump
-from fixture import cases, HERE, TRIMMED, Scenario, loop_device
+from fixture import cases, HERE, TRIMMED, Scenario, descendants, loop_device, run
 from sshd import Sshd, noise_wrapper
 
 REFUSE_URING = os.path.join(HERE, "refuse_uring.py")
+ASK_URING = os.path.join(HERE, "ask_uring.py")
 
 
 class Surroundings(Scenario):
@@ -150,6 +152,73 @@ class SameWith(Surroundings):
             # What libssh2 lacks, --transport auto leaves to ssh.
             with self.subTest(**variant):
                 self.check(Sshd(self, **variant), paths=[self.small["partial-last-block"]])
+
+
+class Engine(Surroundings):
+    """What the native agent reads with is what the system allows: asked by a call of our own in the
+    same surroundings, and seen in the agent's open files while it reads."""
+
+    def rings_while_reading(self, process, pids):
+        """Whether an agent that has the image open had a ring: all answers until the dump's end."""
+        seen = set()
+        while process.poll() is None:
+            for pid in pids():
+                folder = f"/proc/{pid}/fd"
+                try:
+                    files = {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+                except OSError:  # ended, or another one's
+                    continue
+                if self.small["mixed"] in files:
+                    seen.add("anon_inode:[io_uring]" in files)
+            time.sleep(0.01)
+        return seen
+
+    def assert_engine(self, answer, *arguments, pids):
+        process = self.diskdump.start("dump", "--agent", "native", *arguments)
+        seen = self.rings_while_reading(process, lambda: pids(process))
+        told = self.diskdump.finish(process, expect=0).target["engine"]
+        self.assertEqual(told, "io_uring" if answer == "0" else "pread", f"asked: {answer}")
+        self.assertTrue(seen, "the agent was not met while it read")
+        # Between the opening of the image and that of the ring there is a moment.
+        self.assertEqual(True in seen, told == "io_uring")
+
+    def conditions(self):
+        """(the error that is made, or none; the command that makes it)"""
+        yield None, []
+        for number in ("EPERM", "ENOSYS"):
+            yield number, ["python3", REFUSE_URING, number]
+
+    def check_answer(self, made, answer):
+        if made:
+            self.assertEqual(answer, made)
+        elif answer != "0":
+            print(f"io_uring is refused on this machine: {answer}")
+
+    def test_over_ssh(self):
+        for made, prefix in self.conditions():
+            with self.subTest(made=made):
+                log = self.path(f"asked-{made}")
+                inner = (f'python3 {shlex.quote(ASK_URING)} >> {log}; '
+                         'exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"')
+                sshd = Sshd(self, wrapper=f"exec {shlex.join([*prefix, '/bin/sh', '-c', inner])}\n")
+                # Slow enough to be met.
+                arguments = [*sshd.arguments, "--read-limit", "3M", f"target:{self.small['mixed']}"]
+                # The answer of the session that the agent runs in is the same as that of the first.
+                self.diskdump.dump(*sshd.arguments, f"target:{self.small['one-byte']}")
+                with open(log, encoding="ascii") as lines:
+                    answers = set(lines.read().split())
+                self.assertEqual(len(answers), 1, answers)
+                self.check_answer(made, *answers)
+                self.assert_engine(*answers, *arguments, pids=lambda _: sshd.agents())
+
+    def test_on_this_machine(self):
+        for made, prefix in self.conditions():
+            with self.subTest(made=made):
+                answer = run(*prefix, "python3", ASK_URING).stdout.decode().strip()
+                self.check_answer(made, answer)
+                self.diskdump.prefix = prefix
+                self.assert_engine(answer, "--read-limit", "3M", f"localhost:{self.small['mixed']}",
+                                   pids=lambda process: descendants(process.pid))
 
 
 class Users(Surroundings):
