@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Many targets at once: what identical ones share, how one bad machine is kept from the others, and
-what happens when all of them meet a full store."""
+"""Many targets at once: what identical ones share, how one bad machine is kept from the others, what
+happens when all of them meet a full store, and how a later run goes on with those that were not done."""
 
+import json
 import os
+import re
 import signal
 
 import images
 import store_check
 from cli import Diskdump
-from fixture import (cases, IS_ROOT, TRIMMED, Scenario, mount, processes_of, read_proc, unmount)
+from fixture import (cases, IS_ROOT, TRIMMED, Scenario, mount, processes_of, read_proc, unmount,
+                     wait_until)
 from relay import Relay
 from sshd import Sshd, hostile_wrapper
 
@@ -185,6 +188,95 @@ class Together(Fleet):
         self.assertGreaterEqual(len(failed), 4)
         self.assertEqual({e["error"] for e in failed}, {"interrupted"})
         self.assert_nothing_left()
+
+
+class Resumed(Fleet):
+    """A later run goes on with what an earlier one of many targets left."""
+
+    EACH = 24 * images.MIB
+
+    def pictures(self, names):
+        return {name: images.random_image(self.EACH, seed=10 + i) for i, name in enumerate(names)}
+
+    def start_and_wait_for_all_at_work(self, at_work, *arguments):
+        """The dump, of which so many have blocks in the store and none is through."""
+        process = self.diskdump.start("dump", "-F", self.path("ssh_config"), *arguments)
+        begun, stored, lines = set(), {}, b""
+        # Not by readline: what that has taken ahead is lost to the one who reads the rest.
+        while part := os.read(process.stdout.fileno(), 1 << 16):
+            lines += part
+            if not lines.endswith(b"\n"):
+                continue
+            for event in map(json.loads, lines.splitlines()):
+                self.assertNotEqual(event["event"], "target", event)
+                if event["event"] == "start" and event["target"]:
+                    begun.add(event["name"])
+                elif event["event"] == "progress" and event["target"]:
+                    stored[event["name"]] = event["blocks_stored"]
+            lines = b""
+            if len(stored) == at_work and min(stored.values()) > 16:
+                return process, begun
+        self.fail(process.stderr.read().decode())
+
+    def test_what_ctrl_c_interrupts_is_continued_and_what_never_began_is_dumped(self):
+        names = [f"t{i}" for i in range(6)]
+        pictures = self.pictures(names)
+        sshd = Sshd(self)
+        self.know(sshd, names)
+        targets = [word for name in names for word in (f"{name}:{pictures[name]}", "--as", name)]
+        for transport in ("libssh2", "openssh"):
+            with self.subTest(transport=transport):
+                self.store = self.path("store-" + transport)
+                os.mkdir(self.store)
+                process, begun = self.start_and_wait_for_all_at_work(
+                    4, "-j", "4", "--transport", transport, "--read-limit", "3M", *targets)
+                self.assertEqual(len(begun), 4)
+                # As a terminal does it: to all that run in its foreground, once.
+                os.killpg(process.pid, signal.SIGINT)
+                first = self.diskdump.finish(process, expect=130, timeout=60)
+                events = self.by_name(first)
+                self.assertEqual(set(events), set(names))
+                self.assertEqual({(e["status"], e["error"]) for e in first.targets},
+                                 {("failed", "interrupted")})
+                self.assertEqual(self.manifests(), [])
+                known = {name: events[name]["bytes_resumable"] for name in names}
+                for name in names:
+                    told = re.search(f"{name}:.* the same command with --resume goes on",
+                                     first.stderr)
+                    if name in begun:
+                        self.assertGreater(known[name], 0)
+                        self.assertTrue(told, first.stderr)
+                    else:
+                        self.assertEqual(known[name], 0)
+                        self.assertFalse(told, first.stderr)
+                self.assertTrue(wait_until(lambda: not sshd.agents()), "an agent is left")
+                self.assert_store_is_tidy()
+                self.assert_continued(begun, known, pictures, targets, transport)
+
+    def assert_continued(self, begun, known, pictures, targets, transport):
+        done = self.dump("-j", "4", "--transport", transport, "--resume", *targets)
+        self.assertEqual(done.summary["ok"], len(pictures))
+        for event in done.targets:
+            name = event["name"]
+            self.assertEqual(event["attempts"], 1)
+            self.assertEqual(event["blocks"], self.EACH // images.BLOCK)
+            # No two images share a block, and none is made of zeros.
+            self.assertEqual(event["blocks_stored"] + event["blocks_reused"] +
+                             event["blocks_resumed"], event["blocks"])
+            with open(os.path.join(self.store, event["manifest"]), encoding="ascii") as manifest:
+                says_so = "# resumed: the dump of " in manifest.read(1000)
+            if name in begun:
+                self.assertGreaterEqual(event["blocks_resumed"] * images.BLOCK, known[name])
+                # What is sent is what was not known, and digests.
+                self.assertLess(event["bytes_wire"], self.EACH - known[name] + 100_000)
+                self.assertTrue(says_so)
+            else:
+                self.assertEqual(event["blocks_stored"], event["blocks"])
+                self.assertGreaterEqual(event["bytes_wire"], self.EACH)
+                self.assertFalse(says_so)
+            self.assert_restores(event["manifest"], pictures[name])
+        self.assertEqual(os.listdir(os.path.join(self.store, ".blockstore", "interrupted")), [])
+        self.assertEqual(store_check.check(self.store, sample=40), [])
 
 
 if __name__ == "__main__":
