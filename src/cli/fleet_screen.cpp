@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "base/format.hpp"
@@ -118,7 +119,8 @@ std::string target_line(layout const& l, target_picture const& t) {
          state_words(t);
 }
 
-screen_line counts_line(fleet_picture const& p) {
+// Sizes are there whole or not at all: a number without its end is another number.
+screen_line counts_line(fleet_picture const& p, std::size_t columns) {
   screen_line line{{format("{} at work", p.active.size())}};
   if (p.queued > 0) line.push_back({format(", {} queued", p.queued)});
   line.push_back({", "});
@@ -127,9 +129,16 @@ screen_line counts_line(fleet_picture const& p) {
     line.push_back({", "});
     line.push_back({format("{} failed", p.failed), ink::bad});
   }
+  std::size_t taken = 0;
+  for (auto const& span : line) taken += columns_of(span.text);
+  auto const add_if_it_fits = [&](std::string text) {
+    if (taken + columns_of(text) > columns) return;
+    taken += columns_of(text);
+    line.push_back({std::move(text)});
+  };
   auto const sizes = size_cell(p.total, p.estimated);
-  if (!sizes.empty()) line.push_back({"; " + sizes});
-  line.push_back({format(", {} sent", size_text(p.total.bytes_wire))});
+  if (!sizes.empty()) add_if_it_fits("; " + sizes);
+  add_if_it_fits(format(", {} sent", size_text(p.total.bytes_wire)));
   return line;
 }
 
@@ -178,7 +187,7 @@ std::vector<screen_line> fleet_screen(fleet_picture const& picture, std::size_t 
   std::vector<screen_line> lines;
   auto const add = [&](std::string text) { lines.push_back({{cut_end(text, columns)}}); };
   if (rows == 0) return lines;
-  if (!alone && rows < total_rows_min) return {counts_line(picture)};
+  if (!alone && rows < total_rows_min) return {counts_line(picture, columns)};
   if (heading) add(joined(l, "", headings()));
 
   // Below: the total and the counts.
@@ -191,7 +200,7 @@ std::vector<screen_line> fleet_screen(fleet_picture const& picture, std::size_t 
 
   auto const label = format("{} targets", picture.targets);
   add(joined(l, label, cells_of(l, picture.total, picture.estimated)));
-  lines.push_back(counts_line(picture));
+  lines.push_back(counts_line(picture, columns));
   return lines;
 }
 

@@ -97,6 +97,22 @@ TEST_SUITE("fleet screen") {
     CHECK(columns_of(wide[1]) <= 159);
   }
 
+  TEST_CASE("no size loses its end, however many targets are counted beside it") {
+    auto p = picture_of(32);
+    p.total.bytes_done = 5 * gib + gib / 2;
+    std::string const counts = "32 at work, 40 queued, 50 done, 2 failed";
+    std::string const sizes = counts + "; 5.5 GiB of ~20.0 GiB";
+    std::string const all = sizes + ", 1.0 GiB sent";
+    for (auto columns = columns_of(counts); columns < 100; ++columns) {
+      auto const line = plain(fleet_screen(p, columns, 23), columns).back();
+      CAPTURE(columns);
+      CHECK(line == (columns >= columns_of(all)                         ? all
+                     : columns >= columns_of(sizes)                     ? sizes
+                     : columns >= columns_of(counts + ", 1.0 GiB sent") ? counts + ", 1.0 GiB sent"
+                                                                        : counts));
+    }
+  }
+
   TEST_CASE("a wider terminal shows sizes, too") {
     auto const lines = plain(fleet_screen(picture_of(2), 119, 30));
     CHECK(lines[1].find("5.0 GiB of 20.0 GiB") != std::string::npos);
