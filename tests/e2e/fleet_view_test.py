@@ -15,6 +15,7 @@ import time
 import unicodedata
 
 import images
+import terminal
 from fixture import cases, IS_ROOT, SANITIZED, wait_until
 from sshd import Sshd
 from verbs import FAILED, INTERRUPTED, USAGE, Verbs
@@ -297,6 +298,70 @@ class Screen(Fleet):
         self.assertEqual(sum(1 for line in lines if "disk" in line and "%" in line), 14, ending)
         self.assertIn("15 targets: 14 done, 1 failed", ending)
         self.assertRegex(lines[-1], "did not cross the wire")
+
+    def assert_one_frame(self, shown, targets, jobs):
+        """At the foot of the screen: a heading, lines of those at work, the sum of the others, the
+        total and the counts. Returns how many lines had those at work, and how many were summed."""
+        lines = shown.all_lines()
+        foot = shown.row + len(shown.gone)
+        self.assertEqual([line for line in lines[foot:] if line], [], "below the cursor")
+        # To its end: nothing of a longer line stands behind it, and no size is cut.
+        counts = re.fullmatch(r"(\d+) at work(?:, (\d+) queued)?, (\d+) done(?:, (\d+) failed)?"
+                              r"(?:; \S+ \w+ of ~?\S+ \w+)?(?:, [\d.]+ \w+ sent)?",
+                              lines[foot - 1])
+        self.assertTrue(counts, lines[foot - 1])
+        at_work, queued, done, failed = (int(number or 0) for number in counts.groups())
+        self.assertEqual(at_work + queued + done + failed, targets, lines[foot - 1])
+        self.assertLessEqual(at_work, jobs)
+        # A frame that scrolls, or is not wiped, leaves another one behind.
+        totals = [n for n, line in enumerate(lines) if re.match(rf"{targets} targets( |$)", line)]
+        self.assertEqual(totals, [foot - 2])
+        self.assertEqual(sum(" at work, " in line for line in lines), 1)
+        headings = [n for n, line in enumerate(lines) if re.fullmatch(r" +read +dedup +left", line)]
+        if at_work == 0:
+            self.assertEqual(headings, [])
+            return 0, 0
+        self.assertEqual(len(headings), 1)
+        self.assertGreaterEqual(headings[0], len(shown.gone), "the heading left the screen")
+        active = lines[headings[0] + 1:foot - 2]
+        summed = re.match(r"… and (\d+) more at work", active[-1])
+        rest = int(summed.group(1)) if summed else 0
+        each = active[:-1] if summed else active
+        self.assertEqual(len(each) + rest, at_work)
+        labels = [re.match(r"(web\d\d\.example|bad)", line) for line in each]
+        self.assertTrue(all(labels), each)
+        self.assertEqual(len({label.group() for label in labels}), len(each))
+        return len(each), rest
+
+    def test_a_hundred_targets_on_24_rows_of_80_columns(self):
+        fleet = self.fleet(99, 2)
+        jobs, rows, columns = 32, 24, 80
+        # Slow enough that frames show each of them at work.
+        text = self.on_terminal("dump", *fleet, "--durability", "none", "-j", jobs, "--read-limit", "1M",
+                                "bad.invalid:/x", "--as", "bad", columns=columns, rows=rows,
+                                expect=FAILED)
+        shown = terminal.Shown(columns, rows)
+        frames = [self.assert_one_frame(shown, 100, jobs) for _ in shown.take(text)
+                  if not self.is_cleared(shown)]
+        self.assertGreater(len(frames), 3)
+        # The heading, the total, the counts and the cursor take four rows; of the others all are used.
+        self.assertEqual(max(each + bool(rest) for each, rest in frames), rows - 4)
+        self.assertEqual(max(each + rest for each, rest in frames), jobs)
+        for each, rest in frames:
+            self.assertTrue(rest == 0 or each + 1 == rows - 4, (each, rest))
+        lines = shown.all_lines()
+        self.assertEqual([line for line in lines if " at work" in line], [], "live lines stayed")
+        for number in range(99):
+            told = [line for line in lines if line.startswith(f"done  web{number:02}.")]
+            self.assertEqual(len(told), 1, told)
+        self.assertIn("100 targets: 99 done, 1 failed", lines)
+        table = lines[lines.index("100 targets: 99 done, 1 failed") - 101:]
+        self.assertEqual(sum(line.startswith("web") for line in table), 99)
+        self.assertEqual(len(self.manifests()), 99)
+
+    def is_cleared(self, shown):
+        """The last frame takes the live lines away."""
+        return not any(" at work" in line for line in shown.all_lines())
 
     def test_a_terminal_that_takes_nothing_holds_no_dump_up(self):
         fleet = self.fleet(14, 4)

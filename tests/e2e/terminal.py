@@ -1,7 +1,9 @@
-"""diskdump with a controlling terminal, on which somebody answers."""
+"""diskdump with a controlling terminal, on which somebody answers, and what a terminal shows of what
+is written to it."""
 
 import fcntl
 import os
+import re
 import subprocess
 import termios
 import threading
@@ -56,3 +58,65 @@ def run(diskdump, *arguments, question, answers, expect, timeout=TIMEOUT_S):
     os.close(master)
     done = diskdump.outcome(arguments, process.returncode, stdout, stderr, expect)
     return done, bytes(shown)
+
+
+# Of what a terminal understands, what diskdump writes.
+PIECES = re.compile(r"\x1b\[(\??)([0-9;]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
+
+
+class Shown:
+    """The screen of a terminal of this size, and what left it at its top. Where a line is longer than
+    the screen is wide, or the cursor is sent out of the screen, an AssertionError."""
+
+    def __init__(self, columns, rows):
+        self.columns, self.rows = columns, rows
+        self.gone = []
+        self.lines = [""] * rows
+        self.row = self.column = 0
+
+    def take(self, text):
+        """Yields at the end of each frame, when the screen is whole."""
+        at = 0
+        for piece in PIECES.finditer(text):
+            assert piece.start() == at, f"not understood: {text[at:at + 40]!r}"
+            at = piece.end()
+            private, number, command, control, plain = piece.groups()
+            if plain is not None:
+                self.put(plain)
+            elif control == "\r":
+                self.column = 0
+            elif control == "\n":
+                self.next_line()
+            elif (private, number, command) == ("?", "2026", "l"):
+                yield self
+            else:
+                self.obey(private + number, command)
+        assert at == len(text), f"not understood: {text[at:at + 40]!r}"
+
+    def put(self, plain):
+        line = self.lines[self.row].ljust(self.column)
+        self.lines[self.row] = line[:self.column] + plain + line[self.column + len(plain):]
+        self.column += len(plain)
+        assert self.column <= self.columns, f"{self.column} columns: {self.lines[self.row]!r}"
+
+    def next_line(self):
+        if self.row + 1 < self.rows:
+            self.row += 1
+            return
+        self.gone.append(self.lines.pop(0))
+        self.lines.append("")
+
+    def obey(self, number, command):
+        if command == "A":
+            self.row -= int(number or 1)
+            assert self.row >= 0, "the cursor was sent above the screen"
+        elif command == "K":
+            self.lines[self.row] = self.lines[self.row][:self.column]
+        elif command == "J":
+            self.lines[self.row] = self.lines[self.row][:self.column]
+            self.lines[self.row + 1:] = [""] * (self.rows - self.row - 1)
+        else:
+            assert command == "m" or (number, command) == ("?2026", "h"), f"CSI {number}{command}"
+
+    def all_lines(self):
+        return [line.rstrip() for line in self.gone + self.lines]
