@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "async/fifo_semaphore.hpp"
@@ -50,6 +51,9 @@ class byte_budget {
   // REQUIRES: bytes <= capacity.
   [[nodiscard]] task<byte_lease> acquire(std::uint64_t bytes,
                                          queue_place where = queue_place::last);
+
+  // The same at once; nullopt where it would wait.
+  [[nodiscard]] std::optional<byte_lease> try_acquire(std::uint64_t bytes);
 
   [[nodiscard]] std::uint64_t capacity_bytes() const noexcept { return capacity_bytes_; }
   // Leases held, and bytes promised to a waiter that is being woken.

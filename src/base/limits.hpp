@@ -383,10 +383,15 @@ inline constexpr std::chrono::milliseconds session_pause_first{20};
 // Connections that are being made at a time: sshd begins to refuse at ten (MaxStartups), and a
 // jump host sees them all.
 inline constexpr std::size_t connects_in_flight_max = 8;
+// Connections that wait for a person, beside those that are being made; who needs one more closes
+// his until then. A person answers one after the other, so a second one that is ready is enough;
+// and all together are as many as sshd takes.
+inline constexpr std::size_t questions_open_max = 2;
+static_assert(connects_in_flight_max + questions_open_max <= 10);
 // For name resolution, key files, ssh-agents, and the questions to a person. A connection that is
-// being made takes one at a time, for as long as a person thinks; as many again are for names that
-// nobody waits for any longer.
-inline constexpr unsigned blocking_threads = 2 * connects_in_flight_max;
+// being made takes one at a time, and so does one that waits for a person; as many again are for
+// names that nobody waits for any longer.
+inline constexpr unsigned blocking_threads = 2 * connects_in_flight_max + questions_open_max;
 // A target that owes a block and was silent for so long does not keep others waiting for it: the
 // next one that waits is asked to send it.
 inline constexpr std::chrono::seconds claim_patience{3};

@@ -73,8 +73,9 @@ task<> dump_all(dump_context& context, connect_context connect, std::vector<flee
 
 // Asks the person once, before anything begins.
 task<std::unique_ptr<sudo_password>> ask_for_sudo(runtime& process, secret_prompt& prompt) {
-  auto answer = co_await offload(process.blocking,
-                                 [&] { return prompt.ask("[sudo] password for the targets: "); });
+  std::atomic<bool> const wanted = true;
+  auto answer = co_await offload(
+      process.blocking, [&] { return prompt.ask("[sudo] password for the targets: ", wanted); });
   if (!answer) {
     throw error(transport_errc::bad_configuration, severity::permanent)
         .cause("there is no terminal to ask for the password of sudo on")

@@ -44,9 +44,11 @@ std::string login_name(fleet_target const& target) {
 }
 
 host_connector make_host_connector(connect_context context) {
-  return [context](fleet_target const& target) {
-    return is_this_machine(target) ? local_host(context)
-                                   : connect_ssh(context, target.host, target.ssh);
+  return [context](fleet_target const& target, login_place& place) {
+    if (is_this_machine(target)) return local_host(context);
+    auto placed = context;
+    placed.place = &place;
+    return connect_ssh(placed, target.host, target.ssh);
   };
 }
 
@@ -58,7 +60,8 @@ task<> dump_fleet(dump_context& context, host_connector connect, std::vector<fle
                std::move(options),
                observer,
                byte_budget(context.executor, active_max),
-               byte_budget(context.executor, limits::connects_in_flight_max)};
+               byte_budget(context.executor, limits::connects_in_flight_max),
+               byte_budget(context.executor, limits::questions_open_max)};
   using machine = std::tuple<std::string, std::string, std::uint16_t>;
   std::map<machine, std::vector<fleet_target*>> by_machine;
   std::vector<std::vector<fleet_target*>*> in_order;

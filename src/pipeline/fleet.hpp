@@ -85,8 +85,10 @@ class fleet_observer {
 };
 
 // How a fleet reaches the machine of a target: by SSH or without in the program, through a
-// simulated network in a test. Completes and fails as connect_ssh().
-using host_connector = std::function<task<std::unique_ptr<remote_host>>(fleet_target const&)>;
+// simulated network in a test. Completes and fails as connect_ssh() with that place, which outlives
+// the call.
+using host_connector =
+    std::function<task<std::unique_ptr<remote_host>>(fleet_target const&, login_place&)>;
 
 // SSH, or no network at all where the target is this machine. `context` is copied.
 [[nodiscard]] host_connector make_host_connector(connect_context context);

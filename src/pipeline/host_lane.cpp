@@ -58,6 +58,32 @@ bool is_of_another_source(std::exception_ptr failure) {
   }
 }
 
+// What a connection that is being made holds of the fleet's places.
+class place_to_connect final : public login_place {
+ public:
+  explicit place_to_connect(fleet& shared) : fleet_(shared) {}
+
+  task<> take() { connecting_ = co_await fleet_.connecting.acquire(1); }
+  // Holds nothing but this when it completes.
+  task<> take_for_question() {
+    connecting_ = {};
+    asking_ = co_await fleet_.asking.acquire(1);
+  }
+  void question_comes() override {
+    if (asking_.bytes() == 0) {
+      auto one = fleet_.asking.try_acquire(1);
+      if (!one) throw questions_taken();
+      asking_ = std::move(*one);
+    }
+    connecting_ = {};
+  }
+
+ private:
+  fleet& fleet_;
+  byte_lease connecting_;
+  byte_lease asking_;
+};
+
 bool is_refused_session(std::exception_ptr failure) {
   try {
     std::rethrow_exception(std::move(failure));
@@ -78,10 +104,21 @@ host_lane::host_lane(fleet& shared, std::vector<fleet_target*> targets)
 
 // ---- The connection -----------------------------------------------------------------------------
 
-// Many at once would meet the bounds of a jump host or of sshd.
+// Many at once would meet the bounds of a jump host or of sshd. A person takes longer than all of
+// them, and nobody who needs no answer waits for him: for a question the place is given back. Who
+// finds no place among the questions closes its connection until one is free, for a server would
+// not wait as long.
 task<std::unique_ptr<remote_host>> host_lane::connect_in_turn(fleet_target const& target) {
-  auto const turn = co_await fleet_.connecting.acquire(1);
-  co_return co_await fleet_.connect(target);
+  place_to_connect place(fleet_);
+  for (;;) {
+    co_await place.take();
+    try {
+      co_return co_await fleet_.connect(target, place);
+    } catch (questions_taken const&) {
+      // Nothing failed.
+    }
+    co_await place.take_for_question();
+  }
 }
 
 // The first target connects, the others wait for it and share its fate: a host that refuses one

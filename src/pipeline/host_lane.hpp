@@ -22,6 +22,7 @@ struct fleet {
   fleet_observer& observer;
   byte_budget active;      // one unit per target at work
   byte_budget connecting;  // one unit per connection that is being made
+  byte_budget asking;      // one unit per connection for which a person is asked, or was
 };
 
 class host_lane {

@@ -154,8 +154,7 @@ task<> target_commands::before(remote_host& machine) {
   co_await shielded(run_pre(machine));
 }
 
-task<> target_commands::after(remote_host* machine, host_connector const& connect,
-                              bool dumped_well) {
+task<> target_commands::after(remote_host* machine, connector const& connect, bool dumped_well) {
   auto const& clock = context_.timers.clock();
   auto const give_up = clock.now() + limits::post_connect_time_max;
   std::unique_ptr<remote_host> own;

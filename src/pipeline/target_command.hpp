@@ -29,7 +29,8 @@ class target_commands {
   // To be called once, after the last attempt. Runs post on `machine`, or, where that is null or
   // the connection is lost before the command has begun, through connections of its own. Completes
   // when post has ended well. Throws command_failed. Bounded in time; not cancellable.
-  [[nodiscard]] task<> after(remote_host* machine, host_connector const& connect, bool dumped_well);
+  using connector = std::function<task<std::unique_ptr<remote_host>>(fleet_target const&)>;
+  [[nodiscard]] task<> after(remote_host* machine, connector const& connect, bool dumped_well);
 
  private:
   enum class kind : std::uint8_t { pre, post };

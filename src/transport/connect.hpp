@@ -2,6 +2,7 @@
 // host keys and authentication. Called on the event loop's thread; resumes there.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -56,14 +57,17 @@ struct ssh_options {
 class secret_prompt {
  public:
   virtual ~secret_prompt() = default;
-  // nullopt where there is no terminal or the person declined.
-  [[nodiscard]] virtual std::optional<std::string> ask(std::string_view question) = 0;
+  // nullopt where there is no terminal or the person declined, and where `wanted` has become false
+  // before the question's turn came: nobody is asked what nobody wants to know any more.
+  [[nodiscard]] virtual std::optional<std::string> ask(std::string_view question,
+                                                       std::atomic<bool> const& wanted) = 0;
 };
 
 // Opens /dev/tty, echo off, restores it whatever happens. One question at a time in the process.
 class terminal_prompt final : public secret_prompt {
  public:
-  [[nodiscard]] std::optional<std::string> ask(std::string_view question) override;
+  [[nodiscard]] std::optional<std::string> ask(std::string_view question,
+                                               std::atomic<bool> const& wanted) override;
 
   // Gives the terminal its echo back while a question is being asked; for a process that ends
   // without unwinding. Any thread.
@@ -71,6 +75,18 @@ class terminal_prompt final : public secret_prompt {
 };
 
 class passphrase_book;
+
+// Who wants a connection bounds how many are being made at once, and a person takes longer than all
+// of them: he is asked outside of that. Called on the event loop's thread.
+class login_place {
+ public:
+  virtual ~login_place() = default;
+  // A person is about to be asked, if he has not been by this connection. Throws
+  // questions_taken where others are before him.
+  virtual void question_comes() = 0;
+};
+// Connect again when a question has been answered. Nothing failed.
+struct questions_taken {};
 
 // What a connection works with; all outlive it.
 struct connect_context {
@@ -83,11 +99,12 @@ struct connect_context {
   passphrase_book& passphrases;  // of all connections
   // How often an idle connection by libssh2 is asked for a sign of life.
   std::chrono::milliseconds alive_interval = limits::alive_interval;
+  login_place* place = nullptr;  // none: questions are asked as they come
 };
 
 // Completes with an authenticated connection. Throws `error` with the host, cause and remedy:
 // unknown and changed host keys show the fingerprint (SHA256:…) and the command that cures it.
-// Cancellation closes the socket.
+// Cancellation closes the socket. Throws questions_taken as `context.place` does.
 [[nodiscard]] task<std::unique_ptr<remote_host>> connect_ssh(connect_context context,
                                                              std::string host, ssh_options options);
 

@@ -30,23 +30,23 @@ class passphrase_book {
 
   // Asks `question` by `prompt` where nothing is known for the key file at `path`. Who comes
   // meanwhile waits for that answer. nullopt: there is nobody to ask, or the person declined, who
-  // is not asked for this key again; an empty answer declines, as with OpenSSH.
+  // is not asked for this key again; an empty answer declines, as with OpenSSH. As is who does not
+  // want it any more when his turn comes, but nothing is known of the key by that.
   [[nodiscard]] std::optional<answer> ask(std::string const& path, secret_prompt& prompt,
-                                          std::string_view question) {
+                                          std::string_view question,
+                                          std::atomic<bool> const& wanted) {
     std::lock_guard const turn(turn_mutex_);
-    {
-      std::lock_guard const lock(mutex_);
-      if (auto const at = known_.find(path); at != known_.end()) {
-        if (at->second.empty()) return std::nullopt;
-        return answer{at->second, false};
-      }
-    }
-    auto said = prompt.ask(question);
+    if (auto const said_before = known(path)) return answer_of(*said_before);
+    auto said = prompt.ask(question, wanted);
+    if (!said && !wanted) return std::nullopt;
     std::lock_guard const lock(mutex_);
     auto const& kept = known_[path] = said.value_or("");
     if (kept.empty()) return std::nullopt;
     return answer{kept, true};
   }
+
+  // Whether ask() would ask nobody. Does not wait for a question that is being asked.
+  [[nodiscard]] bool knows(std::string const& path) { return known(path).has_value(); }
 
   // It does not open the key. Does not wait for a question that is being asked.
   void forget(std::string const& path, std::string const& passphrase) {
@@ -56,6 +56,16 @@ class passphrase_book {
   }
 
  private:
+  std::optional<std::string> known(std::string const& path) {
+    std::lock_guard const lock(mutex_);
+    auto const at = known_.find(path);
+    return at == known_.end() ? std::nullopt : std::optional(at->second);
+  }
+  static std::optional<answer> answer_of(std::string const& said) {
+    if (said.empty()) return std::nullopt;
+    return answer{said, false};
+  }
+
   std::mutex turn_mutex_;  // held while a person is asked
   std::mutex mutex_;       // of known_
   // Empty: declined. At most one for each key file of the configuration.

@@ -190,8 +190,9 @@ class authentication {
     auto& context = session_->context();
     auto const question = format("Enter passphrase for key '{}': ", file.path);
     for (int round = 0; round < limits::secret_tries_max;) {
-      auto const said = co_await offload(context.blocking, [&] {
-        return context.passphrases.ask(file.path, context.prompt, question);
+      if (!context.passphrases.knows(file.path)) question_comes();
+      auto const said = co_await ask_person([&](std::atomic<bool> const& wanted) {
+        return context.passphrases.ask(file.path, context.prompt, question, wanted);
       });
       if (!said) {
         note(format("{}: needs a passphrase, and there is no terminal to ask on, or none was given",
@@ -248,6 +249,7 @@ class authentication {
 
   // Whom a server asks through libssh2, from within a step and so on a thread of its own.
   struct questions {
+    std::atomic<bool> wanted = true;  // an answer; until the login is given up
     std::atomic<bool> asking = false;
     std::atomic<unsigned> answered = 0;
     std::atomic<bool> declined = false;
@@ -255,11 +257,16 @@ class authentication {
 
   // The person may take his time, and the server's LoginGraceTime bounds that; the server may not.
   // Ends only by what it throws.
-  task<> watch_questions(questions const& asked) {
-    for (;;) {
-      auto const before = asked.answered.load();
-      co_await session_->context().timers.sleep(limits::silence_timeout_max);
-      if (!asked.asking && asked.answered == before) throw mute();
+  task<> watch_questions(questions& asked) {
+    try {
+      for (;;) {
+        auto const before = asked.answered.load();
+        co_await session_->context().timers.sleep(limits::silence_timeout_max);
+        if (!asked.asking && asked.answered == before) throw mute();
+      }
+    } catch (...) {
+      asked.wanted = false;
+      throw;
     }
   }
   task<> converse(question_handler const& handler, std::optional<outcome>& result, scope& both) {
@@ -269,7 +276,7 @@ class authentication {
         ssh_session::runner::blocking);
     both.cancel();
   }
-  task<outcome> converse(question_handler const& handler, questions const& asked) {
+  task<outcome> converse(question_handler const& handler, questions& asked) {
     std::optional<outcome> result;
     try {
       co_await with_scope([&](scope& both) {
@@ -289,13 +296,15 @@ class authentication {
     auto const prefix = format("{}@{}: ", settings_.user, settings_.hostname);
     question_handler const handler = [&](std::string_view question) {
       asked.asking = true;
-      auto answer = prompt.ask(prefix + printable(question));
+      auto answer = prompt.ask(prefix + printable(question), asked.wanted);
       ++asked.answered;
       asked.asking = false;
       if (!answer) asked.declined = true;
       return answer;
     };
+    question_comes();
     for (int round = 0; round < limits::secret_tries_max && !asked.declined; ++round) {
+      asked.wanted = true;
       if (co_await converse(handler, asked) == outcome::accepted) co_return true;
       note(asked.declined ? "keyboard-interactive: no terminal to ask on"
                           : "keyboard-interactive: refused");
@@ -305,7 +314,47 @@ class authentication {
 
   task<std::optional<std::string>> ask(std::string question) {
     auto& prompt = session_->context().prompt;
-    co_return co_await offload(session_->context().blocking, [&] { return prompt.ask(question); });
+    question_comes();
+    co_return co_await ask_person(
+        [&](std::atomic<bool> const& wanted) { return prompt.ask(question, wanted); });
+  }
+
+  void question_comes() {
+    if (auto* const place = session_->context().place) place->question_comes();
+  }
+
+  // Asks by `fn`, on a thread of its own, where it may have to wait for its turn. A login that is
+  // given up meanwhile wants no answer any more.
+  template <class F>
+  task<std::invoke_result_t<F&, std::atomic<bool> const&>> ask_person(F fn) {
+    std::optional<std::invoke_result_t<F&, std::atomic<bool> const&>> said;
+    std::atomic<bool> wanted = true;
+    try {
+      co_await with_scope([&](scope& both) {
+        both.spawn(ask_person(fn, wanted, said, both));
+        both.spawn(watch_wanted(wanted));
+      });
+    } catch (...) {
+      // The end of the watcher is not a failure.
+      if (!said) throw;
+    }
+    co_return std::move(*said);
+  }
+  template <class F, class R>
+  task<> ask_person(F& fn, std::atomic<bool> const& wanted, std::optional<R>& said, scope& both) {
+    auto answer = co_await offload(session_->context().blocking, [&] { return fn(wanted); });
+    if (wanted) said.emplace(std::move(answer));
+    both.cancel();
+  }
+  // Ends only when it is cancelled.
+  task<> watch_wanted(std::atomic<bool>& wanted) {
+    wait_list nothing(session_->context().executor);
+    try {
+      co_await nothing.wait();
+    } catch (...) {
+      wanted = false;
+      throw;
+    }
   }
 
   // ---- What is said in the end

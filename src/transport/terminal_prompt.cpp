@@ -58,8 +58,10 @@ void say(int fd, std::string_view text) {
 
 void terminal_prompt::restore_echo() noexcept { silence::end(); }
 
-std::optional<std::string> terminal_prompt::ask(std::string_view question) {
+std::optional<std::string> terminal_prompt::ask(std::string_view question,
+                                                std::atomic<bool> const& wanted) {
   std::lock_guard const turn(asking);
+  if (!wanted) return std::nullopt;
   unique_fd const terminal(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (!terminal) return std::nullopt;
   silence const quiet(terminal.get());

@@ -2,6 +2,7 @@
 """Logins that ask a person: the passphrase of a key, and whatever a server asks."""
 
 import os
+import shutil
 import unittest
 
 import images
@@ -71,6 +72,31 @@ class Passphrase(Questions):
         self.assertEqual([t["status"] for t in done.targets], ["ok"] * len(self.NAMES))
         # Whoever took the wrong one meanwhile asks no more once the right one is known.
         self.assertEqual(shown.count(b"Enter passphrase"), 2)
+
+    def each_with_its_key(self):
+        """As many keys as there are machines, so that a person is asked for each of them."""
+        with open(self.sshd.client_config, encoding="utf-8") as config:
+            text = config.read()
+        for name in self.NAMES:
+            for suffix in ("", ".pub"):
+                shutil.copy(self.sshd.key + suffix, self.path("key-" + name + suffix))
+        line = f"  IdentityFile {self.sshd.key}\n"
+        self.assertIn(line, text)
+        self.sshd.write("ssh_config", text.replace(line, f"  IdentityFile {self.path('key-%n')}\n"))
+
+    def test_each_key_is_asked_for_also_where_few_connections_wait_for_a_person(self):
+        self.each_with_its_key()
+        done, shown = self.dump(self.passphrase)
+        self.assertEqual([t["status"] for t in done.targets], ["ok"] * len(self.NAMES), done.text)
+        self.assertEqual(shown.count(b"Enter passphrase"), len(self.NAMES))
+        self.assert_nothing_left()
+
+    def test_after_ctrl_c_nobody_is_asked_what_had_not_been_asked_yet(self):
+        self.each_with_its_key()
+        done, shown = self.dump(terminal.CTRL_C, expect=130)
+        self.assertEqual(shown.count(b"Enter passphrase"), 1, shown)
+        self.assertIn("interrupted", done.text)
+        self.assert_nothing_left()
 
 
 class KeyboardInteractive(Questions):

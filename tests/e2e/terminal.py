@@ -7,8 +7,14 @@ import re
 import subprocess
 import termios
 import threading
+import time
 
 from cli import TIMEOUT_S
+
+
+# An answer: Ctrl-C when others have come to their questions, and an empty line when it was heeded.
+CTRL_C = object()
+PAUSE_S = 3
 
 
 def start(diskdump, slave, *arguments):
@@ -43,6 +49,11 @@ def run(diskdump, *arguments, question, answers, expect, timeout=TIMEOUT_S):
             while shown.count(question) > answered:
                 answer = answers[min(answered, len(answers) - 1)]
                 answered += 1
+                if answer is CTRL_C:
+                    time.sleep(PAUSE_S)
+                    os.write(master, b"\x03")
+                    time.sleep(PAUSE_S)
+                    answer = ""
                 os.write(master, (answer() if callable(answer) else answer).encode() + b"\n")
 
     typist = threading.Thread(target=type_answers, daemon=True)

@@ -190,7 +190,7 @@ network::~network() = default;
 agent_images network::agents() const { return {std::span(&binary_, 1), {}}; }
 
 host_connector network::connector() {
-  return [this](fleet_target const& target) { return connect(target.host); };
+  return [this](fleet_target const& target, login_place&) { return connect(target.host); };
 }
 
 void network::heal() {

@@ -91,6 +91,23 @@ TEST_SUITE("byte_budget") {
     CHECK(newcomer.bytes() == 100);
   }
 
+  TEST_CASE("what is asked for at once is there, or nobody waits for it") {
+    asio::io_context loop;
+    byte_budget budget(loop.get_executor(), 10);
+    auto first = budget.try_acquire(6);
+    REQUIRE(first);
+    CHECK(first->bytes() == 6);
+    CHECK_FALSE(budget.try_acquire(5));
+    CHECK(budget.leased_bytes() == 6);
+    byte_lease large;
+    auto const waits = start(loop, take(budget, 10, large));
+    // It would fit, but somebody came before it.
+    CHECK_FALSE(budget.try_acquire(1));
+    first.reset();
+    settle(loop);
+    CHECK(large.bytes() == 10);
+  }
+
   TEST_CASE("a cancelled request takes nothing and lets those behind it pass") {
     asio::io_context loop;
     byte_budget budget(loop.get_executor(), 100);

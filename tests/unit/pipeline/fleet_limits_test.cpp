@@ -65,6 +65,41 @@ TEST_SUITE("the limits of a fleet") {
     fleet.run_in_turns(std::move(options), limits::connects_in_flight_max,
                        [&fleet] { return fleet.machines.connecting(); });
   }
+
+  TEST_CASE("who waits for a person keeps no place from those who need none") {
+    held_fleet fleet;
+    auto const asking = 2 * limits::connects_in_flight_max;
+    fleet.add(asking + 5, 1);
+    for (std::size_t i = 0; i < asking; ++i) {
+      fleet.machines.asking_hosts.insert("host" + std::to_string(i));
+    }
+    auto options = options_with(1);
+    options.targets_active_max = fleet.targets.size();
+    fleet.begin(std::move(options));
+    CHECK(fleet.observer.ended == 5);
+    for (auto left = asking; left > 0; left -= std::min(left, limits::questions_open_max)) {
+      CAPTURE(left);
+      CHECK(fleet.machines.asked() == std::min(left, limits::questions_open_max));
+      fleet.release();
+    }
+    fleet.require_end();
+    for (auto const& t : fleet.targets) CHECK(t.manifest);
+    // Twice for those for whom there was no place among the questions.
+    CHECK(fleet.machines.connects() == fleet.targets.size() + asking - limits::questions_open_max);
+  }
+
+  TEST_CASE("a fleet that is cancelled while it waits for a person connects no more") {
+    held_fleet fleet;
+    fleet.add(7, 1);
+    for (auto const& t : fleet.targets) fleet.machines.asking_hosts.insert(t.host);
+    fleet.begin(options_with(1));
+    CHECK(fleet.machines.asked() == limits::questions_open_max);
+    auto const before = fleet.machines.connects();
+    fleet.cancel();
+    fleet.require_end();
+    CHECK(fleet.machines.connects() == before);
+    for (auto const& t : fleet.targets) CHECK(t.interrupted);
+  }
 }
 
 }  // namespace diskdump

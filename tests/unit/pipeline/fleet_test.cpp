@@ -12,7 +12,7 @@ namespace {
 struct unreachable {
   unsigned* calls;
   error failure;
-  task<std::unique_ptr<remote_host>> operator()(fleet_target const&) const {
+  task<std::unique_ptr<remote_host>> operator()(fleet_target const&, login_place&) const {
     return connect(calls, failure);
   }
   static task<std::unique_ptr<remote_host>> connect(unsigned* calls, error failure) {

@@ -56,17 +56,22 @@ class memory_machines {
   std::size_t connects_freely = static_cast<std::size_t>(-1);
   std::size_t starts_freely = static_cast<std::size_t>(-1);
   std::size_t closes_freely = static_cast<std::size_t>(-1);
+  // Hosts whose login asks a person, who answers when he is released.
+  std::set<std::string> asking_hosts;
 
   [[nodiscard]] std::size_t connects() const noexcept { return connects_; }
   [[nodiscard]] std::size_t starts() const noexcept { return starts_; }
   [[nodiscard]] std::size_t connecting() const noexcept { return connecting_; }
   [[nodiscard]] std::size_t closing() const noexcept { return closing_; }
+  [[nodiscard]] std::size_t asked() const noexcept { return asked_; }
   [[nodiscard]] std::size_t held_agents() const noexcept { return held_.size(); }
   [[nodiscard]] std::vector<std::string> const& commands() const noexcept { return commands_; }
   [[nodiscard]] std::size_t programs() const noexcept { return programs_.running(); }
 
   [[nodiscard]] host_connector connector() {
-    return [this](fleet_target const&) { return connect(*this); };
+    return [this](fleet_target const& target, login_place& place) {
+      return connect(*this, target.host, place);
+    };
   }
   // Whoever waits by now goes on.
   void release() {
@@ -116,8 +121,13 @@ class memory_machines {
     co_await self.released_.wait();
   }
 
-  static task<std::unique_ptr<remote_host>> connect(memory_machines& self) {
+  static task<std::unique_ptr<remote_host>> connect(memory_machines& self, std::string name,
+                                                    login_place& place) {
     co_await turn(self, self.connects_, self.connects_freely, self.connecting_);
+    if (self.asking_hosts.contains(name)) {
+      place.question_comes();
+      co_await turn(self, self.questions_, 0, self.asked_);
+    }
     co_return std::make_unique<host>(self);
   }
 
@@ -177,6 +187,7 @@ class memory_machines {
   asio::any_io_executor executor_;
   std::size_t connects_ = 0, starts_ = 0, closes_ = 0;
   std::size_t connecting_ = 0, closing_ = 0;
+  std::size_t questions_ = 0, asked_ = 0;
   std::vector<std::string> commands_;
   std::set<memory_stream*> held_;
   wait_list released_;

@@ -33,7 +33,7 @@ class recording_log final : public log_sink {
 // Answers with what a test put in; nullopt when that is used up, as without a terminal.
 class scripted_prompt final : public secret_prompt {
  public:
-  std::optional<std::string> ask(std::string_view question) override {
+  std::optional<std::string> ask(std::string_view question, std::atomic<bool> const&) override {
     std::lock_guard const lock(mutex_);
     questions.emplace_back(question);
     if (answers.empty()) return std::nullopt;
