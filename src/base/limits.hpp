@@ -207,6 +207,8 @@ inline constexpr std::uint64_t epoch_bytes_max = 1 * GiB;
 // Kept back on a store's disk for what is no block: the rows of an epoch, each of which may change
 // a page of 4 KiB of its own in the index (8192 × 4 KiB = 32 MiB), and 8 MiB of manifests.
 inline constexpr std::uint64_t held_room_bytes_max = epoch_blocks_max * 4 * KiB + 8 * MiB;
+// Of that, lists of digests may take this part, which are blocks and belong to manifests: 8 MiB.
+inline constexpr std::uint64_t held_room_lists_part = 5;
 // At most this part of what is free, where that is less: stores on small disks have small indexes.
 inline constexpr std::uint64_t held_room_part = 8;
 

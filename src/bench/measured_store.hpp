@@ -35,6 +35,9 @@ class measured_store final : public block_store {
   bool put(block_id const& id, byte_view frame) override {
     return timed(store_call::put, [&] { return inner_.put(id, frame); });
   }
+  bool put_list(block_id const& id, byte_view frame) override {
+    return timed(store_call::put, [&] { return inner_.put_list(id, frame); });
+  }
   void fetch(std::span<block_id const> ids, frame_batch& frames) override {
     timed(store_call::get, [&] {
       inner_.fetch(ids, frames);

@@ -90,6 +90,10 @@ class block_store {
   // before a barrier(). Throws cannot_write (transient is never right here: nothing is retried).
   virtual bool put(block_id const& id, byte_view frame) = 0;
 
+  // The same of a list of digests (digest_list.hpp): as a part of a manifest it may take of the
+  // room that the store keeps back for these.
+  virtual bool put_list(block_id const& id, byte_view frame) { return put(id, frame); }
+
   // The stored LZ4 frames of these blocks, each in the place of its id, all of them in memory at
   // once; blocks that lie side by side on the disk are read together. The caller verifies the
   // content.

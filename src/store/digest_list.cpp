@@ -29,7 +29,12 @@ block_id put_list(block_store& store, std::span<block_id const> digests) {
   thread_local block_compressor compressor;
   byte_vector frame(lz4_frame_bytes_max(raw.size()));
   frame.resize(compressor.lz4_frame(raw, frame));
-  (void)store.put(id, frame);
+  try {
+    (void)store.put_list(id, frame);
+  } catch (error const& failure) {
+    if (failure.code() != store_errc::store_full || !store.give_room()) throw;
+    (void)store.put_list(id, frame);
+  }
   return id;
 }
 

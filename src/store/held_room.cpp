@@ -7,7 +7,7 @@
 
 namespace diskdump {
 
-void held_room::before_block() {
+void held_room::before(std::optional<std::uint64_t> list_bytes) {
   auto const now = state_.load(std::memory_order_acquire);
   if (now == state::held || now == state::none) return;
   std::lock_guard const lock(mutex_);
@@ -28,6 +28,10 @@ void held_room::before_block() {
         state_ = state::held;
         return;
       }
+      if (list_bytes && *list_bytes <= for_lists_bytes_) {
+        for_lists_bytes_ -= *list_bytes;
+        return;
+      }
       throw cannot_write(ENOSPC, "keep back room for the index", shown_);
   }
 }
@@ -41,6 +45,7 @@ bool held_room::give_up() noexcept {
     return false;
   }
   state_ = state::given_up;
+  for_lists_bytes_ = bytes_ / limits::held_room_lists_part;
   return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -24,7 +25,11 @@ class held_room {
   // Before a block is written. The first call takes the room: limits::held_room_bytes_max, or a
   // part of what is free where that is little. Throws store_full once the room was given up, until
   // somebody has made as much and more free.
-  void before_block();
+  void before_block() { before(std::nullopt); }
+
+  // Before a list of digests, a block that belongs to a manifest. Lists may go into the room that
+  // was given up, together into a part of it: the rest is for rows.
+  void before_list(std::uint64_t bytes) { before(bytes); }
 
   // True where what could not be written for want of room is worth another try.
   bool give_up() noexcept;
@@ -48,6 +53,8 @@ class held_room {
     none,  // the file system promises no room
   };
 
+  void before(std::optional<std::uint64_t> list_bytes);
+
   file_system& files_;
   scratch_folder& scratch_;
   std::string shown_;
@@ -55,6 +62,7 @@ class held_room {
   std::atomic<state> state_{state::untaken};
   std::string path_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t for_lists_bytes_ = 0;  // of what was given up, and is not taken yet
 };
 
 }  // namespace diskdump

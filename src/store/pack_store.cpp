@@ -37,7 +37,7 @@ std::vector<bool> pack_store::missing(std::span<block_id const> ids) {
   return answer;
 }
 
-bool pack_store::put(block_id const& id, byte_view frame) {
+bool pack_store::put(block_id const& id, byte_view frame, entry_use use) {
   DISKDUMP_ASSERT(!frame.empty() && frame.size() <= limits::stored_block_bytes_max);
   parts_.check_writable();
   epochs_.throw_if_lost();
@@ -47,7 +47,7 @@ bool pack_store::put(block_id const& id, byte_view frame) {
     // Between the question and the answer nobody else puts this block.
     std::lock_guard const alone(putting_[folder_of(id) % putting_.size()]);
     if (epochs_.contains(id) || parts_.index->contains(id)) return false;
-    auto const place = writer_->add(id, frame);
+    auto const place = writer_->add(id, frame, use);
     outcome = epochs_.add(id, {frame.size(), place}, false);
   }
   if (outcome == added::is_new_and_full) barrier();

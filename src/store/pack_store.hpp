@@ -21,7 +21,12 @@ class pack_store final : public block_store {
   explicit pack_store(store_parts parts);
 
   std::vector<bool> missing(std::span<block_id const> ids) override;
-  bool put(block_id const& id, byte_view frame) override;
+  bool put(block_id const& id, byte_view frame) override {
+    return put(id, frame, entry_use::block);
+  }
+  bool put_list(block_id const& id, byte_view frame) override {
+    return put(id, frame, entry_use::list);
+  }
   void fetch(std::span<block_id const> ids, frame_batch& frames) override;
   void barrier() override;
   void list(std::function<void(stored_block const&)> const& each) override {
@@ -40,6 +45,7 @@ class pack_store final : public block_store {
   };
   using flush_result = epochs<fresh_block>::flush_result;
 
+  bool put(block_id const& id, byte_view frame, entry_use use);
   [[nodiscard]] flush_result flush(epochs<fresh_block>::epoch const& blocks);
   // Where these blocks are, each in its place; they can be read there.
   [[nodiscard]] std::vector<std::optional<stored_block>> places_of(std::span<block_id const> ids);

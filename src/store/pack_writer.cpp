@@ -71,9 +71,18 @@ void pack_writer::begin_pack() {
   reserved_bytes_ = 0;
 }
 
+void pack_writer::ask_for_room(std::uint64_t bytes, entry_use use) {
+  if (room_ == nullptr) return;
+  if (use == entry_use::list) {
+    room_->before_list(bytes);
+  } else {
+    room_->before_block();
+  }
+}
+
 // Want of room is the matter of whose block it is; what others added lies in packs that are whole.
-void pack_writer::begin_pack_or_fail() {
-  if (room_ != nullptr) room_->before_block();
+void pack_writer::begin_pack_or_fail(entry_use use) {
+  ask_for_room(limits::pack_header_bytes, use);
   try {
     writing([this] { begin_pack(); });
   } catch (...) {
@@ -86,17 +95,19 @@ void pack_writer::begin_pack_or_fail() {
 
 // The buffer holds blocks of all targets. Without room for them in the file, a write for which the
 // last of them left none would lose the others, too.
-void pack_writer::reserve(std::uint64_t entry_bytes) {
+void pack_writer::reserve(std::uint64_t entry_bytes, entry_use use) {
   auto const needed = pack_bytes_ + entry_bytes;
   if (needed <= reserved_bytes_) return;
-  if (room_ != nullptr) room_->before_block();
-  try {
-    // In large steps while there is plenty.
-    pack_->file->reserve(needed + limits::pack_write_bytes);
-    reserved_bytes_ = needed + limits::pack_write_bytes;
-    return;
-  } catch (error const& failure) {
-    if (failure.code() != io_errc::no_space) throw as_cannot_write(failure);
+  ask_for_room(entry_bytes, use);
+  // In large steps while there is plenty. A list may be in what is kept back for rows.
+  if (use == entry_use::block) {
+    try {
+      pack_->file->reserve(needed + limits::pack_write_bytes);
+      reserved_bytes_ = needed + limits::pack_write_bytes;
+      return;
+    } catch (error const& failure) {
+      if (failure.code() != io_errc::no_space) throw as_cannot_write(failure);
+    }
   }
   try {
     writing([&] { pack_->file->reserve(needed); });
@@ -139,7 +150,7 @@ std::shared_ptr<pack_writer::open_pack> pack_writer::write_buffer(lock& held) {
   return pack;
 }
 
-block_place pack_writer::add(block_id const& id, byte_view frame) {
+block_place pack_writer::add(block_id const& id, byte_view frame, entry_use use) {
   lock held(mutex_);
   throw_if_failed();
   auto const entry_bytes = limits::pack_entry_header_bytes + frame.size();
@@ -157,9 +168,9 @@ block_place pack_writer::add(block_id const& id, byte_view frame) {
     throw_if_failed();
     if (pack_ && (pack_bytes_ < limits::pack_bytes || !buffer_.empty())) continue;
     ended = std::move(pack_);
-    begin_pack_or_fail();
+    begin_pack_or_fail(use);
   }
-  reserve(entry_bytes);
+  reserve(entry_bytes, use);
   block_place const place{pack_->number, static_cast<std::uint32_t>(pack_bytes_)};
   append_pack_entry(buffer_, id, block_codec::lz4, frame);
   pack_bytes_ += entry_bytes;

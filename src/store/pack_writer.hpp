@@ -21,6 +21,8 @@
 
 namespace diskdump {
 
+enum class entry_use : std::uint8_t { block, list };
+
 class pack_writer {
  public:
   // `files` reaches .blockstore through `layout`; it and `scratch`, whose lock says that the
@@ -32,7 +34,9 @@ class pack_writer {
   // Adds an LZ4 frame; returns the place of its entry, which is not in the file yet, though the
   // room for it is taken: where there is none, only this call throws store_full. After a write that
   // failed nobody knows what is in the file: this call and all later ones throw it.
-  [[nodiscard]] block_place add(block_id const& id, byte_view frame);
+  // A list finds room where blocks do not any more, once another call has met the full disk.
+  [[nodiscard]] block_place add(block_id const& id, byte_view frame,
+                                entry_use use = entry_use::block);
 
   // When it returns, everything that was added before is in its file, and durable unless the level
   // is none. Throws what add() throws.
@@ -53,8 +57,9 @@ class pack_writer {
   using lock = std::unique_lock<std::mutex>;
   void throw_if_failed() const;
   void begin_pack();
-  void begin_pack_or_fail();
-  void reserve(std::uint64_t entry_bytes);
+  void ask_for_room(std::uint64_t bytes, entry_use use);
+  void begin_pack_or_fail(entry_use use);
+  void reserve(std::uint64_t entry_bytes, entry_use use);
   void give_up_room(error const& failure) noexcept;
   [[nodiscard]] std::shared_ptr<open_pack> write_buffer(lock& held);
   void make_durable(open_pack& pack);

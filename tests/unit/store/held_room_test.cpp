@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "small_mount.hpp"
+#include "store/digest_list.hpp"
 #include "store/held_room.hpp"
 #include "upkeep_support.hpp"
 
@@ -61,11 +62,9 @@ TEST_SUITE("held_room") {
         REQUIRE(end > 1000);
         for (std::uint64_t i = 0; i < end; ++i) stored.push_back(i);
         store->barrier();
-        // Its text would not fit beside the blocks. In packs its lists are blocks, too.
-        if (kind == store_format::loose) {
-          (void)publish_image(mount.path(), "image", stored, store.get());
-        }
         CHECK(store->stats().blocks == end);
+        // Its text would not fit beside the blocks, nor in packs its lists, which are blocks, too.
+        (void)publish_image(mount.path(), "image", stored, store.get());
         // Whoever has nothing new goes on, too.
         store->barrier();
         CHECK_FALSE(fits(*store, end + 1));
@@ -88,6 +87,32 @@ TEST_SUITE("held_room") {
       CHECK(store->stats().blocks == end);
       CHECK(holds(*store, make_block(end - 1).id));
     }
+  }
+
+  TEST_CASE("lists of digests leave most of the room that is kept back to rows") {
+    small_mount const mount("size=16m");
+    if (!mount.mounted()) return;
+    auto const store = open_test_store(mount.path(), of_format(store_format::pack));
+    (void)fill_store(*store, 0);
+    store->barrier();
+    std::vector<block_id> digests;
+    for (std::uint64_t i = 0; i < limits::list_digests_max; ++i)
+      digests.push_back(make_block(i).id);
+    std::vector<block_id> lists;
+    for (std::uint64_t i = 0; lists.size() < 100; ++i) {
+      digests.back() = make_block(limits::list_digests_max + i).id;
+      try {
+        lists.push_back(put_list(*store, digests));
+      } catch (error const& failure) {
+        CHECK(failure.code() == store_errc::store_full);
+        break;
+      }
+    }
+    // A fifth of an eighth of 16 MiB, less what the index and the empty store took before.
+    CHECK(lists.size() >= 2);
+    CHECK(lists.size() <= 3);
+    store->barrier();
+    for (auto const& list : lists) CHECK(holds(*store, list));
   }
 
   TEST_CASE("once there is room again blocks are taken again") {
