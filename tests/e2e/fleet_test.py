@@ -10,8 +10,8 @@ import signal
 import images
 import store_check
 from cli import Diskdump
-from fixture import (cases, IS_ROOT, TRIMMED, Scenario, mount, processes_of, read_proc, unmount,
-                     wait_until)
+from fixture import (cases, IS_ROOT, MS_REMOUNT, TRIMMED, Scenario, mount, processes_of, read_proc,
+                     unmount, wait_until)
 from relay import Relay
 from sshd import Sshd, hostile_wrapper
 
@@ -277,6 +277,98 @@ class Resumed(Fleet):
             self.assert_restores(event["manifest"], pictures[name])
         self.assertEqual(os.listdir(os.path.join(self.store, ".blockstore", "interrupted")), [])
         self.assertEqual(store_check.check(self.store, sample=40), [])
+
+
+class FullDisk(Fleet):
+    """A store whose disk fills up in the middle of a run, and has room again later."""
+
+    KNOWN = 24 * images.MIB
+    # The room that is left: for the small image, and for a part of one of the large ones.
+    ROOM = 40 * images.MIB
+
+    def begin(self, kind):
+        """A full disk that is about to be: a store of `kind` that holds the image `known`."""
+        self.store = self.path("store-" + kind)
+        os.mkdir(self.store)
+        mount("tmpfs", self.store, "tmpfs", data=f"size={self.KNOWN + self.ROOM}")
+        self.addCleanup(unmount, self.store)
+        self.diskdump.run("init", "--format", kind)
+        self.dump(f"t:{self.known}", "--as", "known")
+
+    def test_what_fits_is_finished_and_the_rest_once_there_is_room(self):
+        if not IS_ROOT:
+            self.skipTest("mounting takes root")
+        names = ["small", "again", "large", "twin", "larger", "mixed", "late", "moved"]
+        self.know(Sshd(self), ["t", *names])
+        self.known = images.random_image(self.KNOWN, seed=20)
+        large = images.random_image(2 * self.ROOM, seed=21)
+        with open(self.known, "rb") as one, open(large, "rb") as other:
+            # What the store has and what it has no room for, mebibyte by mebibyte.
+            mixed = b"".join(one.read(images.MIB) + other.read(images.MIB)
+                             for _ in range(self.KNOWN // images.MIB))
+        pictures = {
+            "small": images.write(self.path("small"), images.bytes_of(22, 2 * images.MIB)),
+            "again": self.known, "large": large, "twin": large,
+            "larger": images.random_image(3 * self.ROOM, seed=23),
+            "mixed": images.write(self.path("mixed"), mixed + images.bytes_of(24, 2 * self.ROOM)),
+            "late": self.known,
+            # Nothing but blocks that are there, in an order that no manifest has.
+            "moved": images.write(self.path("moved"), b"".join(
+                reversed([mixed[i:i + images.MIB] for i in range(0, len(mixed), 2 * images.MIB)])))}
+        self.targets = [word for name in names for word in (f"{name}:{pictures[name]}", "--as", name)]
+        for kind in ("loose", "pack"):
+            with self.subTest(format=kind):
+                self.begin(kind)
+                self.fills_up(pictures)
+                self.goes_on(pictures)
+
+    def fills_up(self, pictures):
+        done = self.dump("-j", "3", *self.targets, expect=1)
+        events = self.by_name(done)
+        fit = {"small", "again", "late", "moved"}
+        for name, event in events.items():
+            if name in fit:
+                self.assertEqual(event["status"], "ok", event)
+                self.assert_restores(event["manifest"], pictures[name])
+            else:
+                self.assertEqual(event["status"], "failed", event)
+                self.assertRegex(event["error"], "(?i)space")
+                self.assertEqual(event["attempts"], 1)
+        # The first blocks of these found room, or were there. The other one may have come too late.
+        for name in ("large", "twin", "mixed"):
+            self.assertGreater(events[name]["bytes_resumable"], 0, events[name])
+        self.assertEqual((done.summary["ok"], done.summary["failed"]), (4, 4))
+        self.assertEqual(len(self.manifests()), 5)
+        self.assert_sound()
+        # While it is full, it is no different the next time; people are told why.
+        told = self.dump("--resume", *[w for name in events if name not in fit
+                                       for w in (f"{name}:{pictures[name]}", "--as", name)],
+                         expect=1, json_events=False).text
+        for name in set(events) - fit:
+            self.assertRegex(told, rf"(?m)^failed +{name}:.*(\n .*)*[Nn]o space left")
+        self.assertIn("4 targets: 0 done, 4 failed", told)
+        self.assert_sound()
+
+    def goes_on(self, pictures):
+        mount("tmpfs", self.store, "tmpfs", MS_REMOUNT, f"size={self.KNOWN + 12 * self.ROOM}")
+        rest = ["large", "twin", "larger", "mixed"]
+        done = self.dump("--resume", *[w for name in rest
+                                       for w in (f"{name}:{pictures[name]}", "--as", name)])
+        events = self.by_name(done)
+        self.assertEqual(set(events), set(rest))
+        for name in rest:
+            # What found room the first time is not read again.
+            if name != "larger":
+                self.assertGreater(events[name]["blocks_resumed"], 0)
+            self.assert_restores(events[name]["manifest"], pictures[name])
+        self.assertEqual(len(self.manifests()), 9)
+        self.assertEqual(os.listdir(os.path.join(self.store, ".blockstore", "interrupted")), [])
+        self.assert_sound()
+
+    def assert_sound(self):
+        self.diskdump.run("verify")
+        self.assertEqual(store_check.check(self.store, sample=40), [])
+        self.assert_store_is_tidy()
 
 
 if __name__ == "__main__":
