@@ -1,5 +1,6 @@
 // Every bound of diskdump in one place, so that the memory rule below can be read as a sum and
 // checked by the compiler. A queue, loop, frame or fan-out that has no name here is a bug.
+// (long because: they stand beside those that they depend on)
 #pragma once
 
 #include <chrono>
@@ -345,8 +346,7 @@ inline constexpr std::uint64_t keep_count_max = 1'000'000;
 // Tries to give a manifest its name while a prune takes the empty folder away.
 inline constexpr unsigned publish_tries_max = 16;
 
-// ---- Codec of a dump
-// ------------------------------------------------------------------------------
+// ---- Codec of a dump ----------------------------------------------------------------------------
 // --wire auto tries zlib where a link carries no more than this, for so much of the time that
 // blocks were waited for; measured over a window of so long and so much content.
 inline constexpr std::uint64_t codec_link_bytes_per_s_max = 125'000'000;
