@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import threading
 
 import images
 import store_check
@@ -146,6 +147,53 @@ class Together(Fleet):
         for pid in processes_of(self.folder):
             if b"silence" in read_proc(pid, "cmdline"):
                 os.kill(pid, signal.SIGKILL)
+        self.assert_nothing_left()
+
+    def test_stalls_a_cut_line_and_a_killed_sshd_cost_a_tenth_at_most(self):
+        """Each befalls a machine of its own, at the same time; two others have no trouble."""
+        servers, relays, sizes = {}, {}, {"stalls": SIZE, "cut": LARGE, "killed": LARGE}
+        for name in sizes:
+            servers[name] = Sshd(self)
+            relays[name] = Relay(self, servers[name].port)
+            self.know(servers[name], [name], relays[name].port)
+        self.know(Sshd(self), ["well0", "well1"])
+        sizes.update(well0=SIZE, well1=SIZE)
+        pictures = {name: images.random_image(size, seed=seed)
+                    for seed, (name, size) in enumerate(sizes.items(), 20)}
+        relays["cut"].cut_after(LARGE // 2)
+        ended = threading.Event()
+
+        def make_trouble():
+            while not ended.wait(0.02):
+                if relays["stalls"].bytes_to_client > 0:
+                    relays["stalls"].stall(0.2)
+
+        def kill():
+            while not ended.wait(0.005):
+                if relays["killed"].bytes_to_client > LARGE // 2:
+                    servers["killed"].kill_sessions()
+                    return
+
+        threads = [threading.Thread(target=what) for what in (make_trouble, kill)]
+        for thread in threads:
+            thread.start()
+        try:
+            done = self.dump(*[w for name, image in pictures.items()
+                               for w in (f"{name}:{image}", "--as", name)])
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+        events = self.by_name(done)
+        for name, image in pictures.items():
+            self.assertEqual(events[name]["status"], "ok", done.text)
+            self.assertEqual(events[name]["attempts"], 2 if name in ("cut", "killed") else 1, name)
+            self.assert_restores(name, image)
+        for name, relay in relays.items():
+            self.assertGreater(relay.bytes_to_client, sizes[name])
+            self.assertLess(relay.bytes_to_client, 1.1 * sizes[name], name)
+        self.assertEqual((done.summary["ok"], done.summary["failed"]), (5, 0))
+        self.assertEqual(store_check.check(self.store), [])
         self.assert_nothing_left()
 
     def test_a_store_that_fills_up_fails_only_the_target_that_needs_room(self):
