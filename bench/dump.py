@@ -122,7 +122,7 @@ def one_round(case, sshd, image, options):
     watch = PeakWatch(agents)
     for phase in ("first", "unchanged"):
         done = run(case, "dump", *sshd.arguments, *options, f"{sshd.host}:{image}", "--as", "bench")
-        target = done.pop("events")[0]
+        target = next(e for e in done.pop("events") if e["event"] == "target")
         figures[phase] = {**done, **{k: target[k] for k in ("bytes_wire", "blocks_stored",
                                                             "blocks_reused", "blocks_zero")}}
     figures["agent_rss_mib"] = watch.stop()

@@ -1,6 +1,6 @@
 // A file of the real file system that its maker adds to. Large pieces of one that is to be on the
 // disk early go past the page cache, where the file system is known to be good at it: a copy into
-// fresh pages costs more processor time than everything else that is done to a pack. Internal to
+// fresh pages costs several times the processor time, and other programs their pages. Internal to
 // src/io.
 #pragma once
 
