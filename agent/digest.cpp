@@ -1,6 +1,8 @@
 #include "agent/digest.hpp"
 
 #include <algorithm>
+#include <array>
+#include <span>
 #include <utility>
 
 #include "async/scope.hpp"
@@ -100,33 +102,50 @@ struct digest_stage_state {
   turnstile turns;
 };
 
-announcer::block_outcome outcome_of(byte_view block) {
-  if (is_zero(block)) return std::nullopt;
-  return sha256(block);
+// The outcomes of some blocks that follow each other.
+void find_outcomes(std::span<byte_view const> blocks,
+                   std::span<announcer::block_outcome> outcomes) {
+  std::array<byte_view, sha256_at_once> data;
+  std::array<std::size_t, sha256_at_once> places;
+  std::array<block_id, sha256_at_once> ids;
+  std::size_t count = 0;
+  auto const hash = [&] {
+    sha256_each(std::span(data).first(count), std::span(ids).first(count));
+    for (std::size_t i = 0; i < count; ++i) outcomes[places[i]] = ids[i];
+    count = 0;
+  };
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (is_zero(blocks[i])) continue;
+    data[count] = blocks[i];
+    places[count] = i;
+    if (++count == data.size()) hash();
+  }
+  hash();
 }
 
 task<std::vector<announcer::block_outcome>> digest_group(digest_stage_state& stage,
                                                          read_group const& group) {
   std::vector<announcer::block_outcome> outcomes(group.slots.size());
-  auto const one = [&](std::size_t i) {
+  std::vector<byte_view> blocks(group.slots.size());
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
     auto const length = stage.geometry.length_bytes(group.first + block_count{i});
-    outcomes[i] = outcome_of(group.slots[i].bytes().first(length));
-  };
+    blocks[i] = group.slots[i].bytes().first(length);
+  }
   // With more cores than lanes a group is spread over several of them, as far as each still gets
-  // enough to be worth the way.
-  auto const blocks_per_part =
-      std::max<std::size_t>(1, limits::worker_hop_bytes_min / stage.geometry.block_bytes);
+  // enough to be worth the way, and so many as are hashed at once.
+  auto const blocks_per_part = std::max<std::size_t>(
+      sha256_at_once, limits::worker_hop_bytes_min / stage.geometry.block_bytes);
   auto const parts = (outcomes.size() + blocks_per_part - 1) / blocks_per_part;
   bool const spread = parts > 1 && stage.workers.threads() > limits::digest_groups_in_flight_max;
   if (spread) {
     co_await parallel_for(stage.workers, parts, [&](std::size_t part) {
-      auto const end = std::min(outcomes.size(), (part + 1) * blocks_per_part);
-      for (auto i = part * blocks_per_part; i < end; ++i) one(i);
+      auto const first = part * blocks_per_part;
+      auto const count = std::min(blocks.size() - first, blocks_per_part);
+      find_outcomes(std::span(blocks).subspan(first, count),
+                    std::span(outcomes).subspan(first, count));
     });
   } else {
-    co_await offload(stage.workers, [&] {
-      for (std::size_t i = 0; i < outcomes.size(); ++i) one(i);
-    });
+    co_await offload(stage.workers, [&] { find_outcomes(blocks, outcomes); });
   }
   co_return outcomes;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -126,21 +127,30 @@ std::string build(settings const& s) {
   return format("built: {} blocks of {} bytes in {:.1f} s", s.blocks, s.block_bytes, seconds);
 }
 
-// The same blocks from memory: what `threads` cores decompress and hash when nothing else is done.
-std::string limit_of_cores(settings const& s) {
+// The same blocks from memory: what `threads` cores decompress and hash when nothing else is done,
+// so many side by side.
+std::string limit_of_cores(settings const& s, std::size_t at_once) {
   std::uint64_t const some = std::min<std::uint64_t>(s.blocks, 256 * limits::MiB / s.block_bytes);
   std::vector<made_block> blocks(some);
   run_parallel(some, s.threads, [&](std::size_t i) { blocks[i] = make_block(i, s.block_bytes); });
   auto const seconds = seconds_of([&] {
-    run_parallel(some, s.threads, [&](std::size_t i) {
-      thread_local byte_vector raw(s.block_bytes);
+    run_parallel(some / at_once, s.threads, [&](std::size_t task) {
+      thread_local byte_vector raw(s.block_bytes * at_once);
       thread_local block_decompressor decompressor;
-      auto const length = decompressor.lz4_frame(blocks[i].frame, raw);
-      if (sha256(byte_view(raw).first(length)) != blocks[i].id) std::abort();
+      std::array<byte_view, sha256_at_once> contents;
+      std::array<block_id, sha256_at_once> ids;
+      for (std::size_t i = 0; i < at_once; ++i) {
+        auto const room = byte_span(raw).subspan(i * s.block_bytes, s.block_bytes);
+        contents[i] = room.first(decompressor.lz4_frame(blocks[task * at_once + i].frame, room));
+      }
+      sha256_each(std::span(contents).first(at_once), std::span(ids).first(at_once));
+      for (std::size_t i = 0; i < at_once; ++i) {
+        if (ids[i] != blocks[task * at_once + i].id) std::abort();
+      }
     });
   });
-  return format("decompress and hash from memory: {:.0f} blocks/s, {:.0f} MB/s",
-                static_cast<double>(some) / seconds,
+  return format("decompress and hash from memory, {} at once: {:.0f} blocks/s, {:.0f} MB/s",
+                at_once, static_cast<double>(some) / seconds,
                 static_cast<double>(some * s.block_bytes) / seconds / 1e6);
 }
 
@@ -168,6 +178,34 @@ std::string limit_of_files(settings const& s) {
   return format("read the files: {:.0f} blocks/s, {:.0f} MB/s",
                 static_cast<double>(s.blocks) / seconds,
                 static_cast<double>(bytes) / seconds / 1e6);
+}
+
+// Deleting as many files as gc deletes, in as many folders, and nothing else. They are copies of
+// it.
+std::string limit_of_deleting(settings const& s) {
+  std::string const root = s.base + "/to_delete";
+  std::filesystem::create_directory(root);
+  std::vector<std::string> paths;
+  std::string const from = s.base + "/.blockstore";
+  for (auto const& entry : std::filesystem::recursive_directory_iterator(from)) {
+    if (entry.path().extension() != ".lz4") continue;
+    paths.push_back(entry.path().string().substr(from.size() + 1));
+    auto const to = root + "/" + paths.back();
+    std::filesystem::create_directories(std::filesystem::path(to).parent_path());
+    std::filesystem::copy_file(entry.path(), to);
+  }
+  std::sort(paths.begin(), paths.end());
+  auto const files = make_posix_file_system(root);
+  auto const seconds = seconds_of([&] {
+    constexpr std::size_t each = 64;
+    run_parallel((paths.size() + each - 1) / each, s.threads, [&](std::size_t task) {
+      for (auto i = task * each; i < std::min(paths.size(), (task + 1) * each); ++i) {
+        (void)files->remove(paths[i]);
+      }
+    });
+  });
+  std::filesystem::remove_all(root);
+  return format("delete the files: {:.0f} blocks/s", static_cast<double>(paths.size()) / seconds);
 }
 
 std::string verify(settings const& s) {
@@ -237,7 +275,9 @@ int main(int argc, char** argv) {
   std::filesystem::create_directories(s.base);
   in_a_child([&] { return build(s); });
   for (int round = 0; round < 3; ++round) {
-    in_a_child([&] { return limit_of_cores(s); });
+    if (s.kind == store_format::loose) in_a_child([&] { return limit_of_deleting(s); });
+    in_a_child([&] { return limit_of_cores(s, 1); });
+    in_a_child([&] { return limit_of_cores(s, sha256_at_once); });
     in_a_child([&] { return limit_of_files(s); });
     in_a_child([&] { return verify(s); });
     in_a_child([&] { return collect(s, "nothing to free"); });

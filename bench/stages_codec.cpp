@@ -99,6 +99,12 @@ void add_digests(stage_list& stages, std::shared_ptr<codec_data> const& data) {
   stages.add("digest", "OpenSSL SHA256", count, block_bytes, [data] {
     for (auto const& block : data->blocks) keep(sha256(block) != block_id{});
   });
+  stages.add("digest, side by side", "OpenSSL SHA256", count, block_bytes, [data] {
+    std::vector<byte_view> const blocks(data->blocks.begin(), data->blocks.end());
+    std::vector<block_id> ids(blocks.size());
+    sha256_each(blocks, ids);
+    for (auto const& id : ids) keep(id != block_id{});
+  });
   stages.add("zero scan of zeros", "memory read", data->zeros.size() / block_bytes, block_bytes,
              [data] {
                for (std::size_t at = 0; at < data->zeros.size(); at += block_bytes) {

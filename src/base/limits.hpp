@@ -88,7 +88,10 @@ inline constexpr std::size_t compress_memory_bytes_max = 6 * MiB;
 // keeps for it (1.3 MiB), 100 bytes a block of the batch (6.3 MiB for 65536 blocks), announcements
 // and input (0.1 MiB), expected digests (0.1 MiB), the program (1.5 MiB).
 inline constexpr std::size_t agent_overhead_bytes_max = 10 * MiB;
-inline constexpr std::size_t compress_hop_bytes = 256 * KiB;   // handed to a worker at a time
+inline constexpr std::size_t compress_hop_bytes = 256 * KiB;  // handed to a worker at a time
+// Contents that are decompressed one by one and hashed side by side take a buffer of so much,
+// beside that of one block: it stays in a core's cache.
+inline constexpr std::size_t digest_together_bytes = 512 * KiB;
 inline constexpr std::size_t worker_hop_bytes_min = 64 * KiB;  // less is not worth the way
 inline constexpr std::size_t control_output_bytes_max = 64 * KiB;
 // One gathered write; its slots are free once all of it is written.
@@ -199,7 +202,7 @@ inline constexpr std::size_t lookup_groups_max = 32;
 // message may hold digest_runs_max runs of 48 bytes (64 × 256 × 48 = 0.8 MB at the very most).
 inline constexpr std::size_t announcements_queued_max = 64;
 // Blocks handed to a worker at a time: enough bytes that the hop does not show.
-inline constexpr std::size_t verify_bytes_per_hop = 256 * KiB;
+inline constexpr std::size_t verify_bytes_per_hop = 512 * KiB;  // four blocks of 128 KiB
 inline constexpr std::size_t verify_blocks_per_hop = 32;
 // A barrier is run after so many blocks at the latest; what is not yet durable is remembered in
 // memory, 100 bytes a block: 8192 × 100 = 0.8 MB.

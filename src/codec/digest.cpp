@@ -4,8 +4,12 @@
 #define OPENSSL_SUPPRESS_DEPRECATED 1
 #include <openssl/sha.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
+
+#include "base/assert.hpp"
+#include "codec/sha256_lanes.hpp"
 
 namespace diskdump {
 
@@ -16,6 +20,18 @@ block_id sha256(byte_view bytes) noexcept {
   block_id id;
   SHA256_Final(reinterpret_cast<unsigned char*>(id.bytes.data()), &context);
   return id;
+}
+
+void sha256_each(std::span<byte_view const> contents, std::span<block_id> ids) noexcept {
+  static_assert(sha256_at_once == sha256_lanes_max);
+  DISKDUMP_ASSERT(contents.size() == ids.size());
+  while (contents.size() > 1 && has_sha256_lanes()) {
+    auto const some = std::min(contents.size(), sha256_lanes_max);
+    sha256_side_by_side(contents.first(some), ids.first(some));
+    contents = contents.subspan(some);
+    ids = ids.subspan(some);
+  }
+  for (std::size_t i = 0; i < contents.size(); ++i) ids[i] = sha256(contents[i]);
 }
 
 bool is_zero(byte_view bytes) noexcept {

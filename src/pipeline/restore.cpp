@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "async/byte_budget.hpp"
@@ -69,40 +71,68 @@ std::optional<piece> plan::take() {
   return p;
 }
 
-// Decodes and verifies one block into `out`, which has the block's length in the image. A stored
-// block may be longer than the image needs; its digest covers all of it.
-void decode(std::optional<byte_view> frame, block_id const& id, std::uint64_t offset_bytes,
-            std::uint32_t block_bytes, byte_span out) {
+error damaged_at(block_id const& id, std::uint64_t offset_bytes, std::string_view cause) {
+  return error(store_errc::damaged_block, severity::corruption)
+      .path(id.hex())
+      .offset(offset_bytes)
+      .cause(cause)
+      .remedy("run diskdump verify, then dump the source again");
+}
+
+// Decompresses one block into `room`; its content.
+byte_view decompress(std::optional<byte_view> frame, block_id const& id, std::uint64_t offset_bytes,
+                     byte_span room) {
   thread_local block_decompressor decompressor;
-  thread_local byte_vector raw;
-  auto const damaged = [&](std::string_view cause) {
-    return error(store_errc::damaged_block, severity::corruption)
-        .path(id.hex())
-        .offset(offset_bytes)
-        .cause(cause)
-        .remedy("run diskdump verify, then dump the source again");
-  };
   if (!frame) {
     throw error(store_errc::missing_block, severity::corruption)
         .path(id.hex())
         .offset(offset_bytes)
         .remedy("dump the source again; diskdump verify lists what else is missing");
   }
-  // All but the last block are as long as a block can be, and go to their place at once.
-  bool const in_place = out.size() == block_bytes;
-  if (!in_place) raw.resize(block_bytes);
-  auto const into = in_place ? out : byte_span(raw);
-  std::size_t length = 0;
   try {
-    length = decompressor.lz4_frame(*frame, into);
+    return room.first(decompressor.lz4_frame(*frame, room));
   } catch (error const& e) {
-    throw damaged(e.what());
+    throw damaged_at(id, offset_bytes, e.what());
   }
-  auto const content = byte_view(into).first(length);
-  if (sha256(content) != id) throw damaged("its content has another digest");
-  if (length < out.size()) throw damaged("it is shorter than its place in the image");
-  if (!in_place) std::memcpy(out.data(), content.data(), out.size());
 }
+
+// Blocks that stand in their places in the image and are still to be hashed, several at once.
+class placed_blocks {
+ public:
+  // A stored block may be longer than the image needs; its digest covers all of it.
+  void add(byte_view content, block_id const& id, std::uint64_t offset_bytes,
+           std::size_t needed_bytes) {
+    contents_[count_] = content;
+    blocks_[count_] = {id, offset_bytes, needed_bytes};
+    if (++count_ == contents_.size()) check();
+  }
+
+  // Throws the first that is not what its name says.
+  void check() {
+    std::array<block_id, sha256_at_once> digests;
+    sha256_each(std::span(contents_).first(count_), std::span(digests).first(count_));
+    for (std::size_t i = 0; i < count_; ++i) {
+      auto const& block = blocks_[i];
+      if (digests[i] != block.id) {
+        throw damaged_at(block.id, block.offset_bytes, "its content has another digest");
+      }
+      if (contents_[i].size() < block.needed_bytes) {
+        throw damaged_at(block.id, block.offset_bytes, "it is shorter than its place in the image");
+      }
+    }
+    count_ = 0;
+  }
+
+ private:
+  struct named {
+    block_id id;
+    std::uint64_t offset_bytes = 0;
+    std::size_t needed_bytes = 0;
+  };
+  std::array<byte_view, sha256_at_once> contents_;
+  std::array<named, sha256_at_once> blocks_;
+  std::size_t count_ = 0;
+};
 
 // The data of a piece; memory that nothing is written to before the blocks are.
 struct piece_buffer {
@@ -119,15 +149,29 @@ byte_view fetch_piece(block_store& store, piece const& p, block_geometry geometr
   byte_span const bytes(buffer.memory.get(), p.length_bytes);
   thread_local frame_batch frames;
   store.fetch(p.ids, frames);
+  placed_blocks placed;
   std::size_t at = 0;
   auto index = p.first;
   for (std::size_t i = 0; i < p.ids.size(); ++i) {
-    auto const n = geometry.length_bytes(index);
-    decode(frames[i], p.ids[i], geometry.offset_bytes(index), geometry.block_bytes,
-           bytes.subspan(at, n));
-    at += n;
+    auto const length = geometry.length_bytes(index);
+    auto const offset_bytes = geometry.offset_bytes(index);
+    auto const place = bytes.subspan(at, length);
+    // All but the last block are as long as a block can be, and go to their place at once.
+    if (length == geometry.block_bytes) {
+      placed.add(decompress(frames[i], p.ids[i], offset_bytes, place), p.ids[i], offset_bytes,
+                 length);
+    } else {
+      thread_local byte_vector whole;
+      whole.resize(geometry.block_bytes);
+      auto const content = decompress(frames[i], p.ids[i], offset_bytes, whole);
+      placed.add(content, p.ids[i], offset_bytes, length);
+      placed.check();
+      std::memcpy(place.data(), content.data(), length);
+    }
+    at += length;
     ++index;
   }
+  placed.check();
   return bytes;
 }
 

@@ -36,7 +36,22 @@ class loose_shelf final : public block_shelf {
   void examine(
       std::span<upkeep_block const> blocks,
       std::function<void(upkeep_block const&, block_condition const&)> const& each) override {
-    for (auto const& block : blocks) each(block, examine(block.id));
+    block_checks checks;
+    std::size_t judged = 0;
+    auto const judge = [&] {
+      for (auto const& condition : checks.take()) each(blocks[judged++], condition);
+    };
+    for (auto const& block : blocks) {
+      auto const read = read_block_file(files_, layout_, block.id);
+      auto const* const condition = std::get_if<block_condition>(&read);
+      if (condition != nullptr || checks.is_full()) judge();
+      if (condition != nullptr) {
+        each(blocks[judged++], *condition);
+      } else {
+        checks.add(block.id, std::get<byte_vector>(read));
+      }
+    }
+    judge();
   }
   block_condition examine(block_id const& id) override {
     return examine_block(files_, layout_, id);

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <variant>
 
 #include "base/format.hpp"
 #include "base/limits.hpp"
@@ -94,8 +95,15 @@ class pack_shelf final : public block_shelf {
                           std::function<void(std::vector<upkeep_block>&)> const& take);
   [[nodiscard]] std::vector<upkeep_block> compare(std::span<stored_block const> entries,
                                                   std::span<pack_rows::row const> known);
-  [[nodiscard]] block_condition examine_at(pack_window& pack, stored_block const& block,
-                                           std::size_t ahead_bytes);
+  struct entry_content {
+    byte_view frame;
+    std::uint64_t checksum = 0;
+  };
+  // Valid until the next look into `pack`; or why it cannot be what the row is about.
+  [[nodiscard]] std::variant<entry_content, block_condition> find_entry(pack_window& pack,
+                                                                        stored_block const& block,
+                                                                        std::size_t ahead_bytes);
+  [[nodiscard]] block_condition examine_at(pack_window& pack, stored_block const& block);
 
   file_system& files_;
   store_layout layout_;
@@ -247,39 +255,48 @@ void pack_shelf::windows_of_entries(upkeep_request const& request, unsigned thre
 
 // ---- One block ----------------------------------------------------------------------------------
 
-block_condition pack_shelf::examine_at(pack_window& pack, stored_block const& block,
-                                       std::size_t ahead_bytes) {
+std::variant<pack_shelf::entry_content, block_condition> pack_shelf::find_entry(
+    pack_window& pack, stored_block const& block, std::size_t ahead_bytes) {
+  auto const not_it = [](kind what, std::string detail, std::uint64_t stored_bytes) {
+    return block_condition{what, std::move(detail), stored_bytes, 0};
+  };
   auto const whole_bytes = limits::pack_entry_header_bytes + block.stored_bytes;
   if (block.stored_bytes == 0 || block.stored_bytes > limits::stored_block_bytes_max) {
-    return {kind::damaged, format("the index says {} bytes", block.stored_bytes), 0, 0};
+    return not_it(kind::damaged, format("the index says {} bytes", block.stored_bytes), 0);
   }
   byte_view bytes;
   try {
     bytes = pack.view(block.place.offset, whole_bytes, ahead_bytes);
-    if (bytes.empty() && !pack.exists()) return {kind::absent, "the pack is not there", 0, 0};
+    if (bytes.empty() && !pack.exists()) return not_it(kind::absent, "the pack is not there", 0);
   } catch (error const& failure) {
     if (failure.code() == io_errc::is_directory || failure.code() == io_errc::unsupported_type) {
-      return {kind::damaged, failure.what(), 0, 0};
+      return not_it(kind::damaged, failure.what(), 0);
     }
-    if (is_medium_error(failure)) return {kind::unreadable, failure.cause(), 0, 0};
+    if (is_medium_error(failure)) return not_it(kind::unreadable, failure.cause(), 0);
     throw;
   }
   auto const stored_bytes =
       std::uint64_t{bytes.size()} - std::min(bytes.size(), limits::pack_entry_header_bytes);
-  if (bytes.empty()) return {kind::empty, "the pack ends before it", 0, 0};
+  if (bytes.empty()) return not_it(kind::empty, "the pack ends before it", 0);
   if (bytes.size() < whole_bytes) {
-    return {kind::truncated, "the pack ends within it", stored_bytes, 0};
+    return not_it(kind::truncated, "the pack ends within it", stored_bytes);
   }
   auto const entry = decode_pack_entry(bytes);
   if (!entry || entry->id != block.id || entry->stored_bytes != block.stored_bytes ||
       entry->codec != block_codec::lz4) {
-    return {kind::damaged, "its header in the pack is another", stored_bytes, 0};
+    return not_it(kind::damaged, "its header in the pack is another", stored_bytes);
   }
-  auto const data = bytes.subspan(limits::pack_entry_header_bytes);
-  auto condition = decode_block(block.id, data);
+  return entry_content{bytes.subspan(limits::pack_entry_header_bytes), entry->checksum};
+}
+
+block_condition pack_shelf::examine_at(pack_window& pack, stored_block const& block) {
+  auto const found = find_entry(pack, block, 0);
+  if (auto const* const condition = std::get_if<block_condition>(&found)) return *condition;
+  auto const& content = std::get<entry_content>(found);
+  auto condition = decode_block(block.id, content.frame);
   // A digest that fits is proof enough; the checksum only says what is wrong with one that does
   // not.
-  if (!condition.good() && checksum64(data) != entry->checksum) {
+  if (!condition.good() && checksum64(content.frame) != content.checksum) {
     condition.what = kind::damaged;
     condition.detail = "its bytes have changed: " + condition.detail;
   }
@@ -295,9 +312,23 @@ void pack_shelf::examine(
   auto const end_of = [](upkeep_block const& b) {
     return std::uint64_t{b.place.offset} + limits::pack_entry_header_bytes + b.stored_bytes;
   };
+  block_checks checks;
+  std::size_t judged = 0;
+  auto const say = [&](block_condition condition) {
+    auto const& block = blocks[judged++];
+    // It may have been moved, or have gone, since the index was asked.
+    if (!condition.good() && (block.has_row || block.condemned)) condition = examine(block.id);
+    each(block, condition);
+  };
+  auto const judge = [&] {
+    for (auto const& condition : checks.take()) {
+      say(condition.good() ? condition : examine_at(*pack, blocks[judged].as_stored()));
+    }
+  };
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     auto const& block = blocks[i];
     if (!pack || number != block.place.pack) {
+      judge();
       number = block.place.pack;
       pack.emplace(files_, pack_path(layout_, number));
       end = 0;
@@ -315,13 +346,16 @@ void pack_shelf::examine(
         end = std::max(end, end_of(b));
       }
     }
-    auto condition = block.has_file ? examine_at(*pack, block.as_stored(),
-                                                 static_cast<std::size_t>(end - block.place.offset))
-                                    : block_condition{kind::absent, "it is not in the pack", 0, 0};
-    // It may have been moved, or have gone, since the index was asked.
-    if (!condition.good() && (block.has_row || block.condemned)) condition = examine(block.id);
-    each(block, condition);
+    auto const found = block.has_file
+                           ? find_entry(*pack, block.as_stored(),
+                                        static_cast<std::size_t>(end - block.place.offset))
+                           : block_condition{kind::absent, "it is not in the pack", 0, 0};
+    auto const* const condition = std::get_if<block_condition>(&found);
+    if (condition == nullptr) checks.add(block.id, std::get<entry_content>(found).frame);
+    if (condition != nullptr || checks.is_full()) judge();
+    if (condition != nullptr) say(*condition);
   }
+  judge();
 }
 
 block_condition pack_shelf::examine(block_id const& id) {
@@ -330,7 +364,7 @@ block_condition pack_shelf::examine(block_id const& id) {
     auto const row = index_->rows_of(std::span(&id, 1), true).front();
     if (!row) return {kind::absent, "the index does not know it", 0, 0};
     pack_window pack(files_, pack_path(layout_, row->place.pack));
-    auto condition = examine_at(pack, *row, 0);
+    auto condition = examine_at(pack, *row);
     if (condition.good() || last == row->place) return condition;
     last = row->place;
   }

@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <random>
 #include <string>
+#include <vector>
 
 namespace diskdump {
 
@@ -16,6 +18,46 @@ TEST_SUITE("digest") {
           "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
     CHECK(sha256(as_bytes(std::string(1000000, 'a'))).hex() ==
           "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  }
+
+  TEST_CASE("digests side by side are those of one after the other, for all lengths and numbers") {
+    byte_vector bytes(5 * 1000);
+    std::mt19937_64 random(1);
+    for (auto& byte : bytes) byte = static_cast<std::byte>(random());
+    auto const part = [&](std::size_t lane, std::size_t length) {
+      return byte_view(bytes).subspan(lane * 1000 + length % 7, length);
+    };
+    for (std::size_t count = 0; count <= 11; ++count) {
+      // All as long, in each length around the ends of two chunks; then all of different lengths.
+      for (std::size_t length = 0; length <= 260; ++length) {
+        std::vector<byte_view> alike;
+        std::vector<byte_view> different;
+        for (std::size_t i = 0; i < count; ++i) {
+          alike.push_back(part(i % 5, length));
+          different.push_back(part(i % 5, random() % 900));
+        }
+        for (auto const& contents : {alike, different}) {
+          std::vector<block_id> ids(count);
+          sha256_each(contents, ids);
+          for (std::size_t i = 0; i < count; ++i) {
+            if (ids[i] != sha256(contents[i])) FAIL(count << " of " << length << ", the " << i);
+          }
+        }
+      }
+    }
+  }
+
+  TEST_CASE("each of several long contents has its own digest") {
+    std::vector<byte_vector> blocks;
+    std::vector<byte_view> views;
+    for (std::size_t i = 0; i < 9; ++i) {
+      blocks.emplace_back(131072 - (i == 5 ? 100 : 0), static_cast<std::byte>(i));
+    }
+    for (auto const& block : blocks) views.emplace_back(block);
+    std::vector<block_id> ids(views.size());
+    sha256_each(views, ids);
+    for (std::size_t i = 0; i < views.size(); ++i) CHECK(ids[i] == sha256(views[i]));
+    CHECK(ids[0] == zero_block_id(131072));
   }
 
   TEST_CASE("a stream gives the digest of its pieces, and may go on after a value was taken") {
