@@ -235,9 +235,13 @@ inline constexpr std::chrono::milliseconds index_retry_pause{10};
 inline constexpr std::chrono::milliseconds index_busy_pause{2};
 inline constexpr std::size_t index_readers_max = 4;       // connections, 2 MiB of page cache each
 inline constexpr std::size_t index_rows_per_step = 4096;  // of list(), remove() and a rebuild
-// Condemned blocks that gc judges in one transaction, 10–50 µs each: dumps wait so long at the
-// most.
-inline constexpr std::size_t sweep_rows_per_step = 512;
+// How long gc holds the write lock to judge condemned blocks: dumps wait for it. So many rows at a
+// time as took so long before, within these bounds.
+inline constexpr std::chrono::milliseconds sweep_step_time{20};
+inline constexpr std::size_t sweep_rows_per_step_first = 512;
+inline constexpr std::size_t sweep_rows_per_step_min = 32;
+inline constexpr std::size_t sweep_rows_per_step_max = 4096;
+inline constexpr std::size_t erased_files_per_task = 64;
 // Between two such steps: a waiting dump, which looks every index_busy_pause, gets its turn.
 inline constexpr std::chrono::milliseconds sweep_pause{1};
 inline constexpr std::size_t lease_bytes_max = 16 * KiB;

@@ -107,8 +107,8 @@ class block_shelf {
       unsigned threads, work_monitor& monitor, std::function<bool(block_id const&)> const& is_named,
       std::function<void(std::vector<stored_block> const&)> const& step) = 0;
 
-  // A block that nothing needs loses its bytes, or at least its claim to them.
-  virtual void erase(stored_block const& block) = 0;
+  // Blocks that nothing needs lose their bytes, or at least their claim to them.
+  virtual void erase(std::span<stored_block const> blocks, unsigned threads) = 0;
 
   // Gives the file system back what erase() left. Runs beside dumps; one process at a time.
   // `is_named`, where it is set, says whether a manifest names a block, and that the index does not

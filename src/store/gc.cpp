@@ -140,9 +140,7 @@ void collector::condemn() {
     return *number;
   };
   for_each_unnamed_row([&](std::vector<stored_block> const& blocks) {
-    std::vector<block_id> ids;
-    for (auto const& block : blocks) ids.push_back(block.id);
-    note(parts_.index->condemn_rows(own(), ids));
+    note(parts_.index->condemn_rows(own(), blocks));
   });
   index_is_partial_ = rows_in_manifests_ < marks_.blocks_in_manifests();
   for_each_stray([&](std::vector<stored_block> const& files) {
@@ -211,7 +209,7 @@ void collector::sweep(std::vector<collection> const& free) {
             return marks_.blocks().contains(id);
           },
       .exists = [this](stored_block const& block) { return is_there(block); },
-      .erase = [this](stored_block const& block) { parts_.shelf->erase(block); },
+      .erase = [this](auto blocks) { parts_.shelf->erase(blocks, options_.threads); },
       .stopped = [this] { return monitor_.stop.load(); }};
   for (auto const& c : free) {
     auto const done = parts_.index->sweep(c.number, actions);

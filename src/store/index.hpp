@@ -106,7 +106,7 @@ class store_index {
   [[nodiscard]] std::int64_t begin_collection();
   // In one transaction each: takes the rows of these blocks away and notes them as condemned;
   // notes these files, which have no row, as condemned. Returns what was condemned by this call.
-  store_stats condemn_rows(std::int64_t collection, std::span<block_id const> ids);
+  store_stats condemn_rows(std::int64_t collection, std::span<stored_block const> blocks);
   store_stats condemn_strays(std::int64_t collection, std::span<stored_block const> files);
   // The leases that were held when the collection's last block had been condemned.
   void set_leases(std::int64_t collection, std::string const& leases);
@@ -118,12 +118,13 @@ class store_index {
   bool absolve(block_id const& id, std::function<bool(stored_block const&)> const& exists);
 
   // Judges the condemned blocks of a collection in steps of one transaction. `needed`: a manifest
-  // names it: it gets its row back if `exists` finds its file. Otherwise `erase` deletes the file
-  // and the mark goes. Both run while no other process can add rows or take marks off.
+  // names it: it gets its row back if `exists` finds its file. Otherwise `erase`, given those of a
+  // step, deletes their bytes, and their marks go. All run while no other process can add rows or
+  // take marks off.
   struct sweep_actions {
     std::function<bool(block_id const&)> needed;
     std::function<bool(stored_block const&)> exists;
-    std::function<void(stored_block const&)> erase;
+    std::function<void(std::span<stored_block const>)> erase;
     std::function<bool()> stopped;  // asked between steps
   };
   struct sweep_result {

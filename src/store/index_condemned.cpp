@@ -1,4 +1,6 @@
 // What gc writes into the index: which blocks are condemned, and by which collection.
+#include <algorithm>
+#include <chrono>
 #include <set>
 #include <thread>
 #include <vector>
@@ -20,24 +22,25 @@ std::int64_t store_index::begin_collection() {
   return number;
 }
 
-store_stats store_index::condemn_rows(std::int64_t collection, std::span<block_id const> ids) {
+store_stats store_index::condemn_rows(std::int64_t collection,
+                                      std::span<stored_block const> blocks) {
   store_stats done;
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-  sqlite_statement remove(*writer_, format("{} RETURNING {}", sql_delete_row, sql_.row_columns()));
-  sqlite_statement insert(*writer_, sql_.insert_condemned("REPLACE"));
-  for (auto const& id : ids) {
-    index_key const key(options_.format, id);
+  // Two plain statements take less time than one with RETURNING, which makes a table for its
+  // answer.
+  sqlite_statement copy(*writer_, sql_.condemn_row());
+  sqlite_statement remove(*writer_, sql_delete_row);
+  copy.bind(2, collection);
+  for (auto const& block : blocks) {
+    index_key const key(options_.format, block.id);
+    key.bind(copy, 1);
+    (void)copy.step();
+    if (writer_->changes() == 0) continue;  // somebody took it out meanwhile
     key.bind(remove, 1);
-    if (!remove.step()) continue;  // somebody took it out meanwhile
-    auto const row = sql_.row(remove);
-    remove.reset();
-    sql_.bind_row(insert, key, *row);
-    insert.bind(5, std::int64_t{0});
-    insert.bind(6, collection);
-    (void)insert.step();
+    (void)remove.step();
     ++done.blocks;
-    done.stored_bytes += row->stored_bytes;
+    done.stored_bytes += block.stored_bytes;
   }
   transaction.commit();
   return done;
@@ -137,66 +140,98 @@ bool store_index::absolve(block_id const& id,
   return has_row;
 }
 
+namespace {
+
+// How many rows the next step takes, so that it holds the write lock for about
+// limits::sweep_step_time: what a row costs differs by hundreds between memory and a busy disk.
+std::size_t rows_of_next_step(std::size_t rows, std::chrono::steady_clock::duration took) {
+  using seconds = std::chrono::duration<double>;
+  auto const factor = seconds(limits::sweep_step_time) / std::max(seconds(took), seconds(1e-6));
+  auto const wanted = static_cast<double>(rows) * std::clamp(factor, 0.25, 4.0);
+  return std::clamp(static_cast<std::size_t>(wanted), limits::sweep_rows_per_step_min,
+                    limits::sweep_rows_per_step_max);
+}
+
+}  // namespace
+
 store_index::sweep_result store_index::sweep(std::int64_t collection,
                                              sweep_actions const& actions) {
   sweep_result total;
   std::lock_guard const lock(writer_mutex_);
-  sqlite_statement select(
-      *writer_,
-      format("SELECT {}, stray FROM condemned WHERE hash > ?1 AND collection = ?2 ORDER BY hash "
-             "LIMIT ?3",
-             sql_.row_columns()));
+  // Rows of other collections count for a step as well: they are passed over, which takes time.
+  sqlite_statement select(*writer_,
+                          format("SELECT {}, stray, collection, "
+                                 "EXISTS (SELECT 1 FROM blocks WHERE blocks.hash = condemned.hash) "
+                                 "FROM condemned WHERE hash > ?1 ORDER BY hash LIMIT ?2",
+                                 sql_.row_columns()));
+  sqlite_statement absolve(
+      *writer_, "DELETE FROM condemned WHERE hash > ?1 AND hash <= ?2 AND collection = ?3");
+  struct row {
+    stored_block block;
+    bool stray;
+    bool is_ours;
+    bool has_row;
+  };
+  std::vector<row> rows;
+  std::vector<stored_block> unneeded;
   block_id after;
+  auto rows_per_step = limits::sweep_rows_per_step_first;
   bool more = true;
   for (bool first = true; more && !actions.stopped(); first = false) {
     if (!first) std::this_thread::sleep_for(limits::sweep_pause);
-    sweep_result step;
+    auto const begin = std::chrono::steady_clock::now();
+    rows.clear();
+    unneeded.clear();
     sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-    struct row {
-      stored_block block;
-      bool stray;
-    };
-    std::vector<row> rows;
     index_key const from(options_.format, after);
     from.bind(select, 1);
-    select.bind(2, collection);
-    select.bind(3, static_cast<std::int64_t>(limits::sweep_rows_per_step));
-    more = false;
+    select.bind(2, static_cast<std::int64_t>(rows_per_step));
     std::size_t count = 0;
     while (select.step()) {
-      more = ++count == limits::sweep_rows_per_step;
-      if (auto const block = sql_.row(select)) rows.push_back({*block, select.number(4) != 0});
+      ++count;
+      if (auto const block = sql_.row(select)) {
+        rows.push_back(
+            {*block, select.number(4) != 0, select.number(5) == collection, select.number(6) != 0});
+      }
     }
-    if (rows.empty())
-      more = false;
-    else
-      after = rows.back().block.id;
+    select.reset();
+    if (rows.empty()) break;
+    more = count == rows_per_step;
+    std::uint64_t rescued = 0;
+    store_stats freed;
     for (auto const& r : rows) {
-      index_key const key(options_.format, r.block.id);
-      key.bind(*contains_, 1);
-      bool const has_row = contains_->step();
-      contains_->reset();
-      if (has_row) {
+      if (!r.is_ours) continue;
+      if (r.has_row) {
         // Put again under our eyes, by somebody who does not know of marks.
       } else if (actions.needed(r.block.id)) {
-        ++step.blocks_rescued;
+        ++rescued;
         // A file without a row before stays one: nobody has looked into it.
         if (!r.stray && actions.exists(r.block)) {
+          index_key const key(options_.format, r.block.id);
           sql_.bind_row(*insert_, key, r.block);
           (void)insert_->step();
         }
       } else {
-        actions.erase(r.block);
-        ++step.freed.blocks;
-        step.freed.stored_bytes += r.block.stored_bytes;
+        unneeded.push_back(r.block);
+        ++freed.blocks;
+        freed.stored_bytes += r.block.stored_bytes;
       }
-      key.bind(*absolve_, 1);
-      (void)absolve_->step();
     }
+    actions.erase(unneeded);
+    // Bytes first, marks then: what is cut off in between is condemned still.
+    auto const last = rows.back().block.id;
+    index_key const to(options_.format, last);
+    from.bind(absolve, 1);
+    to.bind(absolve, 2);
+    absolve.bind(3, collection);
+    (void)absolve.step();
+    absolve.reset();
     transaction.commit();
-    total.freed.blocks += step.freed.blocks;
-    total.freed.stored_bytes += step.freed.stored_bytes;
-    total.blocks_rescued += step.blocks_rescued;
+    after = last;
+    total.freed.blocks += freed.blocks;
+    total.freed.stored_bytes += freed.stored_bytes;
+    total.blocks_rescued += rescued;
+    rows_per_step = rows_of_next_step(rows_per_step, std::chrono::steady_clock::now() - begin);
   }
   return total;
 }

@@ -47,6 +47,16 @@ std::string index_sql::insert_condemned(std::string_view or_what) const {
                    or_what);
 }
 
+std::string index_sql::condemn_row() const {
+  auto const* const columns = format_ == store_format::loose
+                                  ? "hash, compressed_size"
+                                  : "hash, compressed_size, pack, offset";
+  return format(
+      "INSERT OR REPLACE INTO condemned ({0}, stray, collection) "
+      "SELECT {0}, 0, ?2 FROM blocks WHERE hash = ?1",
+      columns);
+}
+
 char const* index_sql::row_columns() const noexcept {
   return format_ == store_format::loose ? "hash, compressed_size, 0, 0"
                                         : "hash, compressed_size, pack, offset";

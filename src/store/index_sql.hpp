@@ -52,6 +52,8 @@ class index_sql {
   [[nodiscard]] std::string insert_row(std::string_view or_what) const;
   // Adds ?5, ?6: stray, collection.
   [[nodiscard]] std::string insert_condemned(std::string_view or_what) const;
+  // Copies the row of ?1 there, for collection ?2.
+  [[nodiscard]] std::string condemn_row() const;
   // "hash, compressed_size, pack, offset": what row() reads from column `first` on.
   [[nodiscard]] char const* row_columns() const noexcept;
 

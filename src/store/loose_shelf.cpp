@@ -73,8 +73,14 @@ class loose_shelf final : public block_shelf {
                       std::function<bool(block_id const&)> const& is_named,
                       std::function<void(std::vector<stored_block> const&)> const& step) override;
 
-  void erase(stored_block const& block) override {
-    writing([&] { (void)files_.remove(layout_.block(block.id.hex())); });
+  void erase(std::span<stored_block const> blocks, unsigned threads) override {
+    constexpr auto each = limits::erased_files_per_task;
+    run_parallel((blocks.size() + each - 1) / each, threads, [&](std::size_t task) {
+      auto const rest = blocks.subspan(task * each);
+      for (auto const& block : rest.first(std::min(rest.size(), each))) {
+        writing([&] { (void)files_.remove(layout_.block(block.id.hex())); });
+      }
+    });
   }
 
   // A file that is deleted gives its space back at once.
@@ -170,12 +176,19 @@ void loose_shelf::for_each_stray(
                      [&](block_file const& file) {
                        if (!is_named(file.id)) ids.push_back(file.id);
                      });
-    std::vector<bool> absent(ids.size(), true);
-    index_->find(ids, absent);
+    // Files before rows, as in gather(). What is condemned already is known, too: in a large
+    // collection that is most of them.
+    std::vector<block_id> known;
+    if (!ids.empty()) {
+      for (auto const& row : index_->known_between(first_of(first), first_of(first + folders))) {
+        known.push_back(row.block.id);
+      }
+      std::sort(known.begin(), known.end());
+    }
     std::vector<stored_block> strays;
-    for (std::size_t at = 0; at < ids.size(); ++at) {
-      if (!absent[at]) continue;
-      strays.push_back({ids[at], block_file_bytes(files_, layout_, ids[at]), {}});
+    for (auto const& id : ids) {
+      if (std::binary_search(known.begin(), known.end(), id)) continue;
+      strays.push_back({id, block_file_bytes(files_, layout_, id), {}});
     }
     monitor.done += folders;
     std::lock_guard const lock(stepping);

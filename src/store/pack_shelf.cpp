@@ -71,7 +71,7 @@ class pack_shelf final : public block_shelf {
   // An entry without a row is only space that the next compaction gives back.
   void for_each_stray(unsigned, work_monitor&, std::function<bool(block_id const&)> const&,
                       std::function<void(std::vector<stored_block> const&)> const&) override {}
-  void erase(stored_block const&) override {}
+  void erase(std::span<stored_block const>, unsigned) override {}
 
   reclaimed_space reclaim(work_monitor& monitor,
                           std::function<bool(block_id const&)> const& is_named) override {

@@ -33,6 +33,8 @@ class sqlite_connection {
   // The first column of the first row; 0 where there is none.
   [[nodiscard]] std::int64_t query_number(char const* sql) const;
   [[nodiscard]] std::string query_text(char const* sql) const;
+  // Rows that the last statement that was not a SELECT added, changed or removed.
+  [[nodiscard]] int changes() const noexcept { return ::sqlite3_changes(handle_.get()); }
 
   [[nodiscard]] sqlite3* handle() const noexcept { return handle_.get(); }
 

@@ -24,9 +24,9 @@ struct rows_fixture {
     for (std::uint64_t i = 0; i < packs_in_all; ++i) {
       put_blocks(folder.path(), i * blocks_per_pack, blocks_per_pack);
     }
-    std::vector<block_id> const ids{make_block(0).id, make_block(1).id};
+    std::vector<stored_block> const two{{make_block(0).id, 0, {}}, {make_block(1).id, 0, {}}};
     auto const index = open();
-    (void)index->condemn_rows(index->begin_collection(), ids);
+    (void)index->condemn_rows(index->begin_collection(), two);
   }
 
   [[nodiscard]] std::unique_ptr<store_index> open(bool read_only = false) const {
