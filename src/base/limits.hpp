@@ -233,7 +233,9 @@ inline constexpr std::size_t config_bytes_max = 64 * KiB;
 inline constexpr std::chrono::milliseconds index_wait_max{30000};
 inline constexpr std::chrono::milliseconds index_retry_pause{10};
 inline constexpr std::chrono::milliseconds index_busy_pause{2};
-inline constexpr std::size_t index_readers_max = 4;       // connections, 2 MiB of page cache each
+inline constexpr std::size_t index_readers_max = 4;  // connections, 2 MiB of page cache each
+// Parts of all digests that threads ask an index for at the same time; a power of two up to 256.
+inline constexpr std::size_t index_slices = 64;
 inline constexpr std::size_t index_rows_per_step = 4096;  // of list(), remove() and a rebuild
 // How long gc holds the write lock to judge condemned blocks: dumps wait for it. So many rows at a
 // time as took so long before, within these bounds.

@@ -144,7 +144,7 @@ void compaction::copy(block_counts const& packs) {
   lasts.push_back(std::numeric_limits<std::uint32_t>::max());
   // A row that comes later is not copied, and keeps its pack from being removed.
   pack_rows in_packs(
-      store_, lasts,
+      store_, lasts, 1,
       [&packs](pack_rows::row const& row) { return packs.contains(row.block.place.pack); },
       monitor_.stop);
   for (auto const last : lasts) {

@@ -6,11 +6,13 @@
 #include <array>
 #include <cstdlib>
 #include <limits>
+#include <mutex>
 #include <random>
 
 #include "base/assert.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
+#include "store/run_parallel.hpp"
 #include "store/scratch.hpp"
 
 namespace diskdump {
@@ -49,8 +51,9 @@ std::string system_scratch_folder() {
 }  // namespace
 
 pack_rows::pack_rows(pack_surroundings const& store, std::vector<std::uint32_t> lasts,
-                     std::function<bool(row const&)> wanted, std::atomic<bool> const& stop)
-    : store_(store), wanted_(std::move(wanted)), stop_(stop) {
+                     unsigned threads, std::function<bool(row const&)> wanted,
+                     std::atomic<bool> const& stop)
+    : store_(store), threads_(threads), wanted_(std::move(wanted)), stop_(stop) {
   DISKDUMP_ASSERT(!lasts.empty() && lasts.size() <= limits::pack_row_ranges_max);
   DISKDUMP_ASSERT(lasts.back() == std::numeric_limits<std::uint32_t>::max());
   ranges_.resize(lasts.size());
@@ -147,9 +150,22 @@ bool pack_rows::read_back(range const& from, std::vector<row>& rows) const {
 
 void pack_rows::look_for(std::size_t index_of_range, std::vector<row>& rows) {
   auto const* const range = &ranges_[index_of_range];
-  store_.index.for_each_known([&](row const& known) {
-    if (&range_of(known.block.place.pack) == range && wanted_(known)) rows.push_back(known);
-    return !stop_;
+  // By slices of the digests, so that several threads can ask at the same time.
+  std::mutex mutex;
+  run_parallel(limits::index_slices, threads_, [&](std::size_t slice) {
+    if (stop_) return;
+    auto const first_of = [](std::size_t which) {
+      block_id id;
+      id.bytes[0] = static_cast<std::byte>(which * (256 / limits::index_slices));
+      return id;
+    };
+    // The last one ends where all zeros, to the index, is the end.
+    auto found = store_.index.known_between(first_of(slice), first_of(slice + 1));
+    std::erase_if(found, [&](row const& known) {
+      return &range_of(known.block.place.pack) != range || !wanted_(known);
+    });
+    std::lock_guard const lock(mutex);
+    rows.insert(rows.end(), found.begin(), found.end());
   });
 }
 

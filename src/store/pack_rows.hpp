@@ -34,10 +34,10 @@ class pack_rows {
   using row = store_index::known_block;
 
   // `lasts` are the last numbers of the ranges, ascending; the last one is the highest there is.
-  // Only rows that are `wanted` are taken. Nothing is read yet. `stop` ends a pass over the rows
-  // early: what comes then is not all.
+  // Only rows that are `wanted`, which up to `threads` threads ask at the same time, are taken.
+  // Nothing is read yet. `stop` ends a pass over the rows early: what comes then is not all.
   // REQUIRES: 1 to limits::pack_row_ranges_max ranges.
-  pack_rows(pack_surroundings const& store, std::vector<std::uint32_t> lasts,
+  pack_rows(pack_surroundings const& store, std::vector<std::uint32_t> lasts, unsigned threads,
             std::function<bool(row const&)> wanted, std::atomic<bool> const& stop);
 
   // Rows and condemned blocks of packs up to `last`, included, in the order of their places,
@@ -69,6 +69,7 @@ class pack_rows {
   void look_for(std::size_t index_of_range, std::vector<row>& rows);
 
   pack_surroundings store_;
+  unsigned threads_;
   std::function<bool(row const&)> wanted_;
   std::atomic<bool> const& stop_;
   std::vector<range> ranges_;

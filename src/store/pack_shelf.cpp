@@ -46,7 +46,7 @@ class pack_shelf final : public block_shelf {
     if (request.without_row) {
       windows_of_entries(request, threads, monitor, take);
     } else {
-      windows_of_rows(request, monitor, take);
+      windows_of_rows(request, threads, monitor, take);
     }
   }
 
@@ -89,7 +89,7 @@ class pack_shelf final : public block_shelf {
     return {files_, layout_, blockstore_, level_, read_only_, *index_};
   }
   [[nodiscard]] std::vector<std::uint32_t> ranges_for(std::uint64_t rows);
-  void windows_of_rows(upkeep_request const& request, work_monitor& monitor,
+  void windows_of_rows(upkeep_request const& request, unsigned threads, work_monitor& monitor,
                        std::function<void(std::vector<upkeep_block>&)> const& take);
   void windows_of_entries(upkeep_request const& request, unsigned threads, work_monitor& monitor,
                           std::function<void(std::vector<upkeep_block>&)> const& take);
@@ -151,11 +151,12 @@ std::vector<std::uint32_t> pack_shelf::ranges_for(std::uint64_t rows) {
   return lasts;
 }
 
-void pack_shelf::windows_of_rows(upkeep_request const& request, work_monitor& monitor,
+void pack_shelf::windows_of_rows(upkeep_request const& request, unsigned threads,
+                                 work_monitor& monitor,
                                  std::function<void(std::vector<upkeep_block>&)> const& take) {
   auto const lasts = ranges_for(request.rows);
   pack_rows rows(
-      surroundings(), lasts,
+      surroundings(), lasts, threads,
       [&request](pack_rows::row const& row) { return is_asked_for(request, row.block.id); },
       monitor.stop);
   for (auto const last : lasts) {
@@ -228,7 +229,7 @@ void pack_shelf::windows_of_entries(upkeep_request const& request, unsigned thre
     rows_in_all += pack.rows.blocks + pack.condemned.blocks;
   }
   pack_rows rows(
-      surroundings(), ranges_for(rows_in_all), [](pack_rows::row const&) { return true; },
+      surroundings(), ranges_for(rows_in_all), threads, [](pack_rows::row const&) { return true; },
       monitor.stop);
   std::vector<std::uint32_t> const packs(numbers.begin(), numbers.end());
   for (std::size_t first = 0; first < packs.size() && !monitor.stop;) {

@@ -42,6 +42,7 @@ struct rows_fixture {
                                bool read_only = false) {
     return {{files, store_layout(""), blockstore, durability::barrier, read_only, index},
             std::move(lasts),
+            2,
             [](pack_rows::row const&) { return true; },
             stop};
   }
@@ -94,7 +95,7 @@ TEST_SUITE("pack_rows") {
     auto const index = store.open();
     pack_rows rows(
         {store.files, store_layout(""), store.blockstore, durability::barrier, false, *index},
-        {2, number_max}, [](pack_rows::row const& row) { return row.block.place.pack == 3; },
+        {2, number_max}, 2, [](pack_rows::row const& row) { return row.block.place.pack == 3; },
         store.stop);
     CHECK(rows.up_to(2).empty());
     CHECK(rows.up_to(number_max).size() == blocks_per_pack);
