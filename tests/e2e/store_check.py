@@ -4,7 +4,9 @@ index has its block, every block of every manifest is there."""
 import base64
 import contextlib
 import hashlib
+import json
 import os
+import re
 import sqlite3
 import struct
 
@@ -94,12 +96,24 @@ ENTRY = struct.Struct("<4sB3xII32sQQ")  # magic, codec, stored bytes, reserved, 
 
 
 def is_pack(base):
-    return os.path.exists(os.path.join(base, ".blockstore", "packs.db"))
+    """By what it was made as: its index may be missing."""
+    try:
+        with open(os.path.join(base, ".blockstore", "config.json"), encoding="ascii") as config:
+            return json.load(config).get("format") == "pack"
+    except FileNotFoundError:
+        return False
+
+
+def index_path(base):
+    return os.path.join(base, ".blockstore", "packs.db" if is_pack(base) else "blocks.db")
 
 
 def pack_rows(base):
-    """digest in hex → (stored bytes, pack, offset)"""
-    with open_index(os.path.join(base, ".blockstore", "packs.db")) as index:
+    """digest in hex → (stored bytes, pack, offset); nothing where the index is missing"""
+    path = index_path(base)
+    if not os.path.exists(path):
+        return {}
+    with open_index(path) as index:
         rows = index.execute("SELECT hash, compressed_size, pack, offset FROM blocks").fetchall()
     return {bytes(key).hex(): (size, pack, offset) for key, size, pack, offset in rows}
 
@@ -190,6 +204,36 @@ def manifest_blocks(path, base=None, whole=True):
 def needed_by(path, base, whole=True):
     """The blocks of the store that a manifest needs: its lists, and what they name."""
     return set(manifest_lists(path) or []) | set(manifest_blocks(path, base, whole))
+
+
+# What a store holds while nobody works on it, as FORMAT.md has it: nothing in tmp, no lease, no index that
+# is being made, no journal of one. What dumps broke off and what was set aside is meant to stay.
+LAYOUT = [re.compile(pattern) for pattern in (
+    r"\.blockstore/config\.json",
+    r"\.blockstore/([0-9a-f]{2})/([0-9a-f]{2})/\1\2[0-9a-f]{60}\.lz4",
+    r"\.blockstore/(blocks|packs)\.db(-wal|-shm)?",
+    r"\.blockstore/(blocks|packs)\.db\.damaged-[0-9]+(-wal|-shm|-journal)?",
+    r"\.blockstore/packs/[0-9]{6,}\.pack",
+    r"\.blockstore/manifests/[^/]+/[0-9]+\.manifest",
+    r"\.blockstore/interrupted/[^/]+\.part",
+    r"\.blockstore/protected/.+\.protected",
+    r"\.blockstore/quarantine/[0-9a-f]{64}\.[0-9]+",
+    r"\.blockstore/(open|repair|gc)\.lock",
+    r"\.blockstore/verify-cursor",
+    r"[0-9]{4}/[0-9]{2}/[0-9]{2}/[^/]+\.manifest",
+)]
+
+
+def leftovers(base):
+    """Every file, and every folder of a temporary nature, that a store at rest should not have."""
+    found = []
+    for where, folders, names in os.walk(base):
+        inside = os.path.relpath(where, base)
+        if inside == os.path.join(".blockstore", "tmp"):
+            names = names + folders
+        paths = [os.path.normpath(os.path.join(inside, name)) for name in names]
+        found += [path for path in paths if not any(p.fullmatch(path) for p in LAYOUT)]
+    return sorted(found)
 
 
 def check(base, sample=None):

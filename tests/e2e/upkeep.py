@@ -121,11 +121,7 @@ class UpkeepScenario(Scenario):
         packs = os.path.join(blockstore, "packs")
         if os.path.isdir(packs):
             self.assert_packs_are_used(packs)
-        for folder in ("tmp", "leases"):
-            where = os.path.join(blockstore, folder)
-            if os.path.isdir(where):
-                self.assertEqual(os.listdir(where), [], f"something temporary is left in {folder}")
-
+        self.assertEqual(store_check.leftovers(self.store), [], "something temporary is left")
 
     def assert_packs_are_used(self, packs):
         """No pack is there for nothing, and less than half of all is free space."""
