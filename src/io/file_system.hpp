@@ -109,6 +109,11 @@ class file_system {
                                                         std::size_t bytes_max,
                                                         std::uint64_t offset_bytes = 0) = 0;
 
+  // Tells what has this name now from whatever else had it before or gets it later: two that are
+  // equal are of one file that did not grow or shrink in between, and was not renamed. Bytes for
+  // comparing only; none where the path does not exist.
+  [[nodiscard]] virtual std::string stamp(std::string const& path) = 0;
+
   // Renames, never replacing: false where `to` exists. Settles races between processes.
   virtual bool rename_noreplace(std::string const& from, std::string const& to) = 0;
 

@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "base/assert.hpp"
+#include "base/format.hpp"
 #include "base/limits.hpp"
 #include "io/file_system.hpp"
 #include "io/io_errc.hpp"
@@ -159,6 +160,19 @@ class posix_file_system final : public file_system {
     return bytes;
   }
 
+  std::string stamp(std::string const& path) override {
+    check(path);
+    auto const* const name = path.empty() ? "." : path.c_str();
+    struct stat status{};
+    if (::fstatat(directory_.get(), name, &status, 0) != 0) {
+      if (errno == ENOENT || errno == ENOTDIR) return {};
+      throw failed(io_direction::read, "stat", path);
+    }
+    return format("{} {} {}.{} ", status.st_ino, status.st_size, status.st_ctim.tv_sec,
+                  status.st_ctim.tv_nsec) +
+           handle_of(name);
+  }
+
   bool rename_noreplace(std::string const& from, std::string const& to) override {
     check(from), check(to);
     int const why = rename_noreplace_at(directory_.get(), from.c_str(), to.c_str());
@@ -249,6 +263,22 @@ class posix_file_system final : public file_system {
     if (type == DT_REG) entry.kind = entry_kind::file;
     if (type == DT_DIR) entry.kind = entry_kind::directory;
     return entry;
+  }
+
+  // What the file system itself calls the file. A number that is free again is soon another file's,
+  // and clocks of file systems are coarse; a handle has the generation of the number as well.
+  // Nothing where there are no handles (overlayfs).
+  [[nodiscard]] std::string handle_of(char const* name) const {
+    struct {
+      file_handle head;
+      std::array<char, MAX_HANDLE_SZ> bytes;
+    } handle{};
+    handle.head.handle_bytes = MAX_HANDLE_SZ;
+    int mount = 0;
+    if (::name_to_handle_at(directory_.get(), name, &handle.head, &mount, AT_SYMLINK_FOLLOW) != 0) {
+      return {};
+    }
+    return {reinterpret_cast<char const*>(handle.head.f_handle), handle.head.handle_bytes};
   }
 
   [[nodiscard]] std::string shown(std::string const& path) const {

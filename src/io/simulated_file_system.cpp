@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "base/assert.hpp"
+#include "base/format.hpp"
 
 namespace diskdump {
 
@@ -97,6 +98,7 @@ bool simulated_file_system::create_exclusive(std::string const& path, byte_view 
   if (exists(name)) return false;
   step(changes_, change_fault_, io_direction::write, name);
   auto content = std::make_shared<file>();
+  content->number = ++files_made_;
   content->bytes.assign(bytes.begin(), bytes.end());
   now_.files.emplace(name, std::move(content));
   return true;
@@ -196,6 +198,16 @@ std::optional<byte_vector> simulated_file_system::read(std::string const& path,
   byte_vector bytes(static_cast<std::size_t>(std::min<std::uint64_t>(rest, bytes_max)));
   bytes.resize(file->read(bytes, offset_bytes));
   return bytes;
+}
+
+std::string simulated_file_system::stamp(std::string const& path) {
+  std::lock_guard const lock(mutex_);
+  auto const name = tidy(path);
+  step(reads_, read_fault_, io_direction::read, name);
+  if (now_.directories.contains(name)) return "a directory";
+  auto const at = now_.files.find(name);
+  if (at == now_.files.end()) return {};
+  return format("{} {}", at->second->number, at->second->bytes.size());
 }
 
 bool simulated_file_system::rename_noreplace(std::string const& from, std::string const& to) {

@@ -44,6 +44,7 @@ class simulated_file_system final : public file_system {
   [[nodiscard]] std::unique_ptr<read_file> open_readable(std::string const& path) override;
   [[nodiscard]] std::optional<byte_vector> read(std::string const& path, std::size_t bytes_max,
                                                 std::uint64_t offset_bytes = 0) override;
+  [[nodiscard]] std::string stamp(std::string const& path) override;
   bool rename_noreplace(std::string const& from, std::string const& to) override;
   bool remove(std::string const& path) override;
   void make_directories(std::string const& path) override;
@@ -55,6 +56,7 @@ class simulated_file_system final : public file_system {
   class open_file;
   class file_to_read;
   struct file {
+    std::uint64_t number = 0;
     byte_vector bytes;
     byte_vector durable_bytes;
   };
@@ -79,6 +81,7 @@ class simulated_file_system final : public file_system {
   mutable std::mutex mutex_;
   tree now_;
   tree durable_;
+  std::uint64_t files_made_ = 0;
   std::uint64_t changes_ = 0;
   std::uint64_t reads_ = 0;
   plan change_fault_;

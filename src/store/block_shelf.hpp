@@ -93,6 +93,10 @@ class block_shelf {
   // Whether the bytes that a row is about are there, as far as names, sizes and headers tell.
   // Throws what a bad sector throws.
   [[nodiscard]] virtual bool exists(stored_block const& block) = 0;
+  // What the bytes that a row is about are in, the file or the pack with its writer, to be told
+  // from what has its name later; nothing where they, and so many of them, are not there. Bytes for
+  // comparing only.
+  [[nodiscard]] virtual std::string holder(stored_block const& block) = 0;
   // Where a block is, for people, relative to DIR.
   [[nodiscard]] virtual std::string shown(stored_block const& block) = 0;
 

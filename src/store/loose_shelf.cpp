@@ -60,6 +60,13 @@ class loose_shelf final : public block_shelf {
   bool exists(stored_block const& block) override {
     return files_.read(layout_.block(block.id.hex()), 0).has_value();
   }
+  std::string holder(stored_block const& block) override {
+    auto const path = layout_.block(block.id.hex());
+    auto stamp = files_.stamp(path);
+    auto const file = stamp.empty() ? nullptr : files_.open_readable(path);
+    // Another frame may hold the same block, and the row says how long it is.
+    return file && file->size_bytes() == block.stored_bytes ? std::move(stamp) : std::string();
+  }
   std::string shown(stored_block const& block) override {
     return ".blockstore/" + store_layout("").block(block.id.hex());
   }

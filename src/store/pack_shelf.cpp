@@ -61,6 +61,20 @@ class pack_shelf final : public block_shelf {
     auto const entry = header ? decode_pack_entry(*header) : std::nullopt;
     return entry && entry->id == block.id && entry->stored_bytes == block.stored_bytes;
   }
+  // A pack grows, but another of its number has another writer.
+  std::string holder(stored_block const& block) override {
+    if (!exists(block)) return {};
+    try {
+      auto const bytes =
+          files_.read(pack_path(layout_, block.place.pack), limits::pack_header_bytes);
+      auto const header = bytes ? decode_pack_header(*bytes) : std::nullopt;
+      if (header) return "a pack of " + header->owner;
+    } catch (error const& failure) {
+      if (!is_medium_error(failure)) throw;
+    }
+    // Nobody writes one like this any more.
+    return "a pack without a header";
+  }
   std::string shown(stored_block const& block) override {
     return format(".blockstore/{}", pack_path(store_layout(""), block.place.pack)) +
            format(" at {}", block.place.offset);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <map>
 #include <mutex>
 #include <optional>
 
@@ -49,12 +50,12 @@ lock_file lock_out_gc(std::string const& blockstore) {
       .remedy("run diskdump reindex again when it has ended");
 }
 
-std::string move_away(file_system& files, std::string const& path) {
-  auto const name = path.substr(path.rfind('/') + 1);
+std::string move_away(store_parts const& store, std::string const& path) {
+  auto const name = store.layout.in(path.substr(path.rfind('/') + 1));
   for (unsigned copy = 1; copy <= moved_copies_max; ++copy) {
     auto const damaged = format(".damaged-{}", copy);
     auto const target = path + damaged;
-    if (!writing([&] { return files.rename_noreplace(name, name + damaged); })) continue;
+    if (!writing([&] { return store.files->rename_noreplace(name, name + damaged); })) continue;
     // They belong to it, and must not be applied to its successor.
     for (auto const* const suffix : {"-wal", "-shm", "-journal"}) {
       (void)::rename((path + suffix).c_str(), (target + suffix).c_str());
@@ -69,8 +70,9 @@ std::string move_away(file_system& files, std::string const& path) {
 
 // Gets an index that cannot be used out of the way, and gc.lock with it. A dump or a gc that holds
 // it open would go on in a file that nobody reads. Empty where the index can be used.
-std::string replace_unusable_index(std::string const& base, std::optional<lock_file>& gc_lock) {
-  auto const store = open_parts(base, {.read_only = true});
+std::string replace_unusable_index(std::string const& base, file_system* files,
+                                   std::optional<lock_file>& gc_lock) {
+  auto const store = open_parts(base, {.read_only = true, .files = files});
   auto const path = index_path(store.blockstore, store.format);
   auto const open_lock = store.blockstore + "/open.lock";
   {
@@ -87,7 +89,7 @@ std::string replace_unusable_index(std::string const& base, std::optional<lock_f
         .cause("it is damaged and has to be made anew, but dumps, restores or verify are running")
         .remedy("run diskdump reindex again when they have ended");
   }
-  return move_away(*store.files, path);
+  return move_away(store, path);
 }
 
 // What names and sizes say.
@@ -101,8 +103,9 @@ class reindexer {
  public:
   reindexer(std::string const& base, reindex_options const& options, work_monitor& monitor)
       : options_(options), monitor_(monitor) {
-    report_.moved_aside = replace_unusable_index(base, gc_lock_);
-    parts_.emplace(open_parts(base, {.fill_absent_index = false, .log = options_.log}));
+    report_.moved_aside = replace_unusable_index(base, options.files, gc_lock_);
+    parts_.emplace(open_parts(
+        base, {.fill_absent_index = false, .log = options_.log, .files = options_.files}));
   }
 
   reindex_report run();
@@ -119,13 +122,17 @@ class reindexer {
   reindex_report report_;
 
   std::mutex mutex_;
-  std::vector<stored_block> whole_;  // of this window: their row is missing or has another size
-  std::vector<block_id> gone_;       // of this window: their file is gone
+  // Of this window: blocks whose row is missing or has another size.
+  struct without_true_row {
+    stored_block block;
+    std::string holder;  // where the whole block was found
+    bool has_row;
+  };
+  std::map<std::pair<block_id, block_place>, without_true_row> whole_;
+  std::vector<block_id> gone_;  // of this window: their file is gone
   std::atomic<std::uint64_t> files_{0};
   std::atomic<std::uint64_t> stored_bytes_{0};
   std::atomic<std::uint64_t> set_aside_{0};
-  std::atomic<std::uint64_t> added_{0};
-  std::atomic<std::uint64_t> corrected_{0};
 };
 
 void reindexer::look_at(upkeep_block const& block, block_condition const& condition) {
@@ -146,15 +153,28 @@ void reindexer::look_at(upkeep_block const& block, block_condition const& condit
     return;
   }
   if (block.condemned || (block.has_row && block.row_bytes == condition.stored_bytes)) return;
-  ++(block.has_row ? corrected_ : added_);
+  stored_block const found{block.id, condition.stored_bytes, block.place};
+  auto holder = parts_->shelf->holder(found);
   std::lock_guard const lock(mutex_);
-  whole_.push_back({block.id, condition.stored_bytes, block.place});
+  whole_.insert_or_assign({block.id, block.place},
+                          without_true_row{found, std::move(holder), block.has_row});
 }
 
 // A file without a row may belong to a running dump whose barrier has not come yet: it gets its row
-// only once it is durable.
+// only once it is durable. What was found is, after the sync here; but a collector may have taken
+// it away, and a dump may have put the block again since: that one's barrier gives the row.
 void reindexer::settle() {
-  auto const exists = [this](stored_block const& block) { return parts_->shelf->exists(block); };
+  std::vector<stored_block> found;
+  found.reserve(whole_.size());
+  for (auto const& [place, whole] : whole_) {
+    if (!whole.holder.empty()) found.push_back(whole.block);
+  }
+  auto const is_the_same = [this](stored_block const& block) {
+    auto const& whole = whole_.at({block.id, block.place});
+    if (parts_->shelf->holder(block) != whole.holder) return false;
+    ++(whole.has_row ? report_.rows_corrected : report_.rows_added);
+    return true;
+  };
   auto const row_is_true = [this](block_id const& id) {
     auto const row = parts_->index->rows_of(std::span(&id, 1), false).front();
     try {
@@ -165,7 +185,7 @@ void reindexer::settle() {
       return false;
     }
   };
-  if (!whole_.empty()) {
+  if (!found.empty()) {
     writing([&] { parts_->files->sync(sync_scope::file_system, ""); });
   }
   auto const in_steps = [](auto const& all, auto const& action) {
@@ -176,7 +196,7 @@ void reindexer::settle() {
       action(step);
     }
   };
-  in_steps(whole_, [&](auto step) { parts_->index->adopt(step, exists); });
+  in_steps(found, [&](auto step) { parts_->index->adopt(step, is_the_same); });
   in_steps(gone_, [&](auto step) {
     report_.rows_removed += parts_->index->remove_unless(step, row_is_true);
   });
@@ -216,8 +236,6 @@ reindex_report reindexer::run() {
   }
   report_.files = files_;
   report_.stored_bytes = stored_bytes_;
-  report_.rows_added = added_;
-  report_.rows_corrected = corrected_;
   report_.blocks_set_aside = set_aside_;
   report_.rows_removed += set_aside_;
   report_.stopped = monitor_.stop;

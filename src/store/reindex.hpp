@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/log.hpp"
+#include "io/file_system.hpp"
 #include "store/block_store.hpp"
 #include "store/monitor.hpp"
 
@@ -16,6 +17,7 @@ struct reindex_options {
   bool quick = false;  // trust names and sizes: the content is not read
   unsigned threads = 1;
   log_sink* log = nullptr;
+  file_system* files = nullptr;  // rooted at DIR; nullptr: the real one
 };
 
 struct reindex_report {

@@ -61,6 +61,24 @@ void file_system_conformance(file_system& fs) {
     CHECK(fs.open_readable("a/b") == nullptr);
     CHECK_THROWS_AS((void)fs.open_readable(""), error);
   }
+  SUBCASE("a stamp tells a file from what has its name later") {
+    fs.create_exclusive("a", as_bytes("one"));
+    auto const first = fs.stamp("a");
+    CHECK_FALSE(first.empty());
+    CHECK(fs.read("a", 10).has_value());
+    CHECK(fs.stamp("a") == first);
+    fs.append("a", as_bytes("+two"));
+    CHECK(fs.stamp("a") != first);
+    auto const longer = fs.stamp("a");
+    // Kept open, so that it is not the same file again by chance.
+    auto const old = fs.open_readable("a");
+    CHECK(fs.remove("a"));
+    CHECK(fs.stamp("a").empty());
+    CHECK(fs.stamp("a/b").empty());
+    fs.create_exclusive("a", as_bytes("one+two"));
+    CHECK(fs.stamp("a") != longer);
+    CHECK_FALSE(fs.stamp("").empty());
+  }
   SUBCASE("a rename never replaces") {
     fs.create_exclusive("a", as_bytes("one"));
     fs.create_exclusive("b", as_bytes("two"));

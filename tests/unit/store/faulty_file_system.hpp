@@ -105,6 +105,10 @@ class faulty_file_system final : public file_system {
     check_sectors(path, bytes_max, offset_bytes);
     return real_->read(path, bytes_max, offset_bytes);
   }
+  std::string stamp(std::string const& path) override {
+    enter(call::read, path);
+    return real_->stamp(path);
+  }
   bool rename_noreplace(std::string const& from, std::string const& to) override {
     enter(call::rename, to);
     bool const renamed = real_->rename_noreplace(from, to);
