@@ -123,7 +123,10 @@ verb_syntax verify_syntax() {
             options.text("--manifest", raw->given.manifest, "MANIFEST", "only this image");
             options.text("--sample", raw->sample, "5%",
                          "only so much, going on where the last such run ended");
-            options.flag("--no-repair", raw->no_repair, "change nothing in the store");
+            options.flag(
+                "--no-repair", raw->no_repair,
+                "change nothing in the store; where a --sample ended is noted if the store "
+                "can be written,\notherwise it begins anywhere");
           },
           [raw](auto const&) {
             auto out = raw->given;

@@ -1,8 +1,11 @@
 #include "store/verify.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <random>
 
 #include "base/assert.hpp"
 #include "base/bytes.hpp"
@@ -27,6 +30,11 @@ std::optional<dump_lease> lease_to_repair(std::string const& base, bool repair) 
   return std::optional<dump_lease>(std::in_place, base, "verify");
 }
 
+// Without repair the store may be another user's, or on a disk that can only be read.
+bool can_note_position(std::string const& blockstore) {
+  return ::access(blockstore.c_str(), W_OK) == 0;
+}
+
 }  // namespace
 
 verify_run::verify_run(std::string const& base, verify_options const& options,
@@ -43,15 +51,17 @@ verify_run::verify_run(std::string const& base, verify_options const& options,
 // ---- Phase 0: the part --------------------------------------------------------------------------
 
 // A sample is a run of folders, which are equal parts of the digests: where the last run ended, the
-// next one goes on.
+// next one goes on. Where nothing can be noted, each begins anywhere, so that runs get around.
 void verify_run::choose_part() {
   if (!options_.sample_percent) return;
+  notes_position_ = options_.repair || can_note_position(parts_.blockstore);
   auto const text = parts_.files->read(parts_.layout.in(cursor_name), 64);
   if (text) {
     auto const digits = as_text(*text);
     (void)std::from_chars(digits.data(), digits.data() + digits.size(), first_folder_);
     first_folder_ %= block_folders;  // whatever a person wrote there
   }
+  if (!notes_position_) first_folder_ = std::random_device{}() % block_folders;
   auto const share = std::clamp(*options_.sample_percent, 0.0, 100.0) / 100;
   folders_ = std::clamp(static_cast<unsigned>(std::ceil(share * block_folders)), 1U, block_folders);
   report_.sample_from = 100.0 * first_folder_ / block_folders;
@@ -59,7 +69,7 @@ void verify_run::choose_part() {
 }
 
 void verify_run::remember_position() const {
-  if (!options_.sample_percent || !options_.repair) return;
+  if (!options_.sample_percent || !notes_position_) return;
   auto const next = (first_folder_ + folders_) % block_folders;
   auto const path = parts_.layout.in(cursor_name);
   // Without it, after a crash between the two, the next run begins at the start.

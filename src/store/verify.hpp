@@ -18,8 +18,9 @@ namespace diskdump {
 struct verify_options {
   std::optional<std::string> manifest;  // path: only this image's blocks
   // Only this share of the blocks, going on where the last such run ended: over runs all of them.
+  // One that may note nothing (no repair, a store that it cannot write) begins anywhere.
   std::optional<double> sample_percent;
-  bool repair = true;  // false: nothing in the store is changed
+  bool repair = true;  // false: nothing in the store is changed, but where a sample ended is noted
   unsigned threads = 1;
   log_sink* log = nullptr;
 };

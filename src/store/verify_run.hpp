@@ -70,6 +70,7 @@ class verify_run {
   store_parts parts_;
   list_source lists_;
   block_marks marks_;
+  bool notes_position_ = false;  // a sample's, for the next one
   unsigned first_folder_ = 0;
   unsigned folders_ = block_folders;  // from there, going round at the end
 

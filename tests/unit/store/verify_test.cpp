@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "small_mount.hpp"
 #include "sqlite_trace.hpp"
 #include "store/gc.hpp"
 #include "store/lease.hpp"
@@ -195,27 +196,51 @@ TEST_SUITE("verify") {
   }
 
   TEST_CASE("samples cover every block over runs, and each finds the damage in its part") {
-    test_folder const folder;
-    constexpr std::uint64_t count = 300;
-    put_blocks(folder.path(), 0, count);
-    std::vector<std::uint64_t> all(count);
-    for (std::uint64_t i = 0; i < count; ++i) all[i] = i;
-    publish_image(folder.path(), "a", all);
-    fs::remove(file_of(folder, 7));
-    write_text(file_of(folder, 8), "torn");
-    std::uint64_t blocks = 0;
-    std::set<std::string> damaged;
-    verify_options options;
-    options.sample_percent = 30;
-    for (int run = 0; run < 4; ++run) {
-      auto const report = verify(folder.path(), options);
-      CHECK(report.blocks > count * 2 / 10);
-      CHECK(report.blocks < count * 4 / 10);
-      blocks += report.blocks;
-      for (auto const& damage : report.damages) damaged.insert(damage.path);
+    for (bool const repair : {true, false}) {
+      CAPTURE(repair);
+      test_folder const folder;
+      constexpr std::uint64_t count = 300;
+      put_blocks(folder.path(), 0, count);
+      std::vector<std::uint64_t> all(count);
+      for (std::uint64_t i = 0; i < count; ++i) all[i] = i;
+      publish_image(folder.path(), "a", all);
+      fs::remove(file_of(folder, 7));
+      write_text(file_of(folder, 8), "torn");
+      auto const before = tree_of(folder.path());
+      std::uint64_t blocks = 0;
+      std::set<std::string> damaged;
+      verify_options options;
+      options.sample_percent = 30;
+      options.repair = repair;
+      for (int run = 0; run < 4; ++run) {
+        auto const report = verify(folder.path(), options);
+        CHECK(report.sample_from == doctest::Approx(30.0 * run).epsilon(0.001));
+        CHECK(report.blocks > count * 2 / 10);
+        CHECK(report.blocks < count * 4 / 10);
+        blocks += report.blocks;
+        for (auto const& damage : report.damages) damaged.insert(damage.path);
+      }
+      CHECK(blocks >= count - 1);
+      CHECK(damaged.size() == 2);
+      if (repair) continue;
+      fs::remove(folder / ".blockstore/verify-cursor");
+      CHECK(tree_of(folder.path()) == before);
     }
-    CHECK(blocks >= count - 1);
-    CHECK(damaged.size() == 2);
+  }
+
+  TEST_CASE("a sample of a store that cannot be written begins somewhere else each time") {
+    small_mount const disk("size=32m");
+    if (!disk.mounted()) return;
+    put_blocks(disk.path(), 0, 3);
+    verify_options options;
+    options.sample_percent = 1;
+    options.repair = false;
+    (void)verify(disk.path(), options);
+    disk.make_read_only();
+    std::set<double> begun;
+    for (int run = 0; run < 8; ++run) begun.insert(verify(disk.path(), options).sample_from);
+    // One of 65,536 places each.
+    CHECK(begun.size() > 1);
   }
 
   TEST_CASE("without repair, what a collector is just deleting is not missing") {
