@@ -3,7 +3,7 @@
 // block that is as expected is held (stage expect asked) and has no verdict.
 #include <algorithm>
 
-#include "async/scope.hpp"
+#include "async/watcher.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "codec/compress.hpp"
@@ -166,29 +166,13 @@ task<> answer_all(target_run& run, receiver<digests_message> announced) {
       format("{}: {} blocks were as expected", run.plan.host, run.as_expected.value));
 }
 
-task<> answer_then_end(target_run& run, receiver<digests_message> announced, bool& answered,
-                       scope& both) {
-  co_await answer_all(run, std::move(announced));
-  answered = true;
-  both.cancel();
-}
-
 }  // namespace
 
 // Who stands still holds what its manifest takes, so it is looked after from beside.
 task<> answer_stage(target_run& run, receiver<digests_message> announced) {
   auto& share = run.ledger.manifest_share;
   if (!share) co_return co_await answer_all(run, std::move(announced));
-  bool answered = false;
-  try {
-    co_await with_scope([&](scope& both) {
-      both.spawn(answer_then_end(run, std::move(announced), answered, both));
-      both.spawn(share->watch());
-    });
-  } catch (...) {
-    // The end of the watch is not a failure.
-    if (!answered) throw;
-  }
+  co_await with_watcher(answer_all(run, std::move(announced)), share->watch());
 }
 
 }  // namespace diskdump

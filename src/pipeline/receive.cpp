@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "async/async_errc.hpp"
-#include "async/scope.hpp"
+#include "async/watcher.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "pipeline/target_run.hpp"
@@ -202,33 +202,12 @@ task<> receive_until_end(target_run& run, sender<digests_message>& announced,
   }
 }
 
-task<> receive_then_end(target_run& run, sender<digests_message>& announced,
-                        sender<block_in_flight>& blocks, bool& received, scope& both) {
-  co_await receive_until_end(run, announced, blocks);
-  received = true;
-  both.cancel();
-}
-
-task<> receive_watched(target_run& run, sender<digests_message>& announced,
-                       sender<block_in_flight>& blocks) {
-  bool received = false;
-  try {
-    co_await with_scope([&](scope& both) {
-      both.spawn(receive_then_end(run, announced, blocks, received, both));
-      both.spawn(watch_silence(run));
-    });
-  } catch (...) {
-    // The end of the watcher is not a failure.
-    if (!received) throw;
-  }
-}
-
 }  // namespace
 
 task<> receive_stage(target_run& run, sender<digests_message> announced,
                      sender<block_in_flight> blocks) {
   try {
-    co_await receive_watched(run, announced, blocks);
+    co_await with_watcher(receive_until_end(run, announced, blocks), watch_silence(run));
   } catch (...) {
     // The session is useless now; nobody's claim may be settled through it any more.
     run.context.claims.leave(run);

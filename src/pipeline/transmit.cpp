@@ -2,7 +2,8 @@
 // it to the agent, one write at a time.
 #include "pipeline/target_run.hpp"
 
-#include "async/scope.hpp"
+#include "async/async_errc.hpp"
+#include "async/watcher.hpp"
 #include "base/limits.hpp"
 
 namespace diskdump {
@@ -26,32 +27,22 @@ task<> transmit_until_closing(target_run& run) {
   }
 }
 
-// Returns only by being cancelled, or when what is left to say after the end takes too long: an
-// agent that has said END needs none of it, and one that reads nothing any more would be waited for
-// without end.
-task<> wait_after_closing(target_run& run, bool& given_up, scope& both) {
+// Ends the stage where what is left to say after the end takes too long: an agent that has said END
+// needs none of it, and one that reads nothing any more would be waited for without end. Ends only
+// by what it throws.
+task<> wait_after_closing(target_run& run, bool& given_up) {
   while (!run.closing) co_await run.announced_more.wait();
   co_await run.context.timers.sleep(limits::close_wait_max);
   given_up = true;
-  both.cancel();
-}
-
-task<> transmit_then_end(target_run& run, bool& done, scope& both) {
-  co_await transmit_until_closing(run);
-  done = true;
-  both.cancel();
+  throw error(async_errc::timed_out, severity::transient);
 }
 
 task<> transmit_to_the_end(target_run& run) {
-  bool done = false;
   bool given_up = false;
   try {
-    co_await with_scope([&](scope& both) {
-      both.spawn(transmit_then_end(run, done, both));
-      both.spawn(wait_after_closing(run, given_up, both));
-    });
+    co_await with_watcher(transmit_until_closing(run), wait_after_closing(run, given_up));
   } catch (...) {
-    if (!done && !given_up) throw;
+    if (!given_up) throw;
   }
 }
 

@@ -2,8 +2,9 @@
 
 #include <atomic>
 
-#include "async/scope.hpp"
 #include "async/timeout.hpp"
+#include "async/wait_list.hpp"
+#include "async/watcher.hpp"
 #include "base/format.hpp"
 #include "base/limits.hpp"
 #include "transport/identity_file.hpp"
@@ -269,25 +270,13 @@ class authentication {
       throw;
     }
   }
-  task<> converse(question_handler const& handler, std::optional<outcome>& result, scope& both) {
-    auto const& user = settings_.user;
-    result = co_await session_->drive(
-        [&user, &handler](ssh_machine& m) { return m.auth_interactive(user, handler); },
-        ssh_session::runner::blocking);
-    both.cancel();
-  }
   task<outcome> converse(question_handler const& handler, questions& asked) {
-    std::optional<outcome> result;
-    try {
-      co_await with_scope([&](scope& both) {
-        both.spawn(converse(handler, result, both));
-        both.spawn(watch_questions(asked));
-      });
-    } catch (...) {
-      // The end of the watcher is not a failure.
-      if (!result) throw;
-    }
-    co_return *result;
+    auto const& user = settings_.user;
+    co_return co_await with_watcher(
+        session_->drive(
+            [&user, &handler](ssh_machine& m) { return m.auth_interactive(user, handler); },
+            ssh_session::runner::blocking),
+        watch_questions(asked));
   }
 
   task<bool> try_interactive() {
@@ -327,24 +316,18 @@ class authentication {
   // given up meanwhile wants no answer any more.
   template <class F>
   task<std::invoke_result_t<F&, std::atomic<bool> const&>> ask_person(F fn) {
-    std::optional<std::invoke_result_t<F&, std::atomic<bool> const&>> said;
     std::atomic<bool> wanted = true;
-    try {
-      co_await with_scope([&](scope& both) {
-        both.spawn(ask_person(fn, wanted, said, both));
-        both.spawn(watch_wanted(wanted));
-      });
-    } catch (...) {
-      // The end of the watcher is not a failure.
-      if (!said) throw;
-    }
-    co_return std::move(*said);
+    co_return co_await with_watcher(ask_while(fn, wanted), watch_wanted(wanted));
   }
-  template <class F, class R>
-  task<> ask_person(F& fn, std::atomic<bool> const& wanted, std::optional<R>& said, scope& both) {
+  template <class F>
+  task<std::invoke_result_t<F&, std::atomic<bool> const&>> ask_while(
+      F& fn, std::atomic<bool> const& wanted) {
     auto answer = co_await offload(session_->context().blocking, [&] { return fn(wanted); });
-    if (wanted) said.emplace(std::move(answer));
-    both.cancel();
+    // What was not waited for any more is no answer.
+    if (!wanted) {
+      throw std::system_error(asio::error::make_error_code(asio::error::operation_aborted));
+    }
+    co_return answer;
   }
   // Ends only when it is cancelled.
   task<> watch_wanted(std::atomic<bool>& wanted) {
