@@ -185,7 +185,8 @@ exit_code run_verb(global_options const& global, dump_arguments& arguments) {
   terminal_lines lines;
   bool const live = terminal_lines::available() && !global.quiet && !global.json;
   if (live) process.show_line = lines.as_line_writer();
-  dump_reporter reporter(global, arguments.targets, process.timers, live ? &lines : nullptr);
+  dump_reporter reporter(global, arguments.verb, arguments.targets, process.timers,
+                         live ? &lines : nullptr);
   auto const tell = [&] {
     return !metrics || write_metrics(*metrics, arguments.targets, reporter, process.timers);
   };

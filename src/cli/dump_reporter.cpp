@@ -15,9 +15,11 @@
 
 namespace diskdump {
 
-dump_reporter::dump_reporter(global_options const& global, std::vector<fleet_target> const& targets,
-                             timer_source& timers, terminal_lines* live)
+dump_reporter::dump_reporter(global_options const& global, std::string_view verb,
+                             std::vector<fleet_target> const& targets, timer_source& timers,
+                             terminal_lines* live)
     : global_(global),
+      verb_(verb),
       targets_(targets),
       timers_(timers),
       live_(live),
@@ -127,7 +129,7 @@ task<> dump_reporter::show() {
     } else if (now - told >= every) {
       told = now;
       if (global_.json) {
-        json_fleet_progress(targets_, watch_.picture());
+        json_fleet_progress(verb_, targets_, watch_.picture());
       } else if (!global_.quiet) {
         report_error(fleet_status(watch_.picture()));
       }

@@ -14,8 +14,9 @@ namespace diskdump {
 class dump_reporter final : public fleet_observer {
  public:
   // All of them outlive it. `live` is nullptr without a terminal.
-  dump_reporter(global_options const& global, std::vector<fleet_target> const& targets,
-                timer_source& timers, terminal_lines* live);
+  dump_reporter(global_options const& global, std::string_view verb,
+                std::vector<fleet_target> const& targets, timer_source& timers,
+                terminal_lines* live);
 
   // Before the first target begins.
   void begin();
@@ -39,6 +40,7 @@ class dump_reporter final : public fleet_observer {
   [[nodiscard]] bool is_quiet() const noexcept;  // nothing but errors is for a person's eyes
 
   global_options const& global_;
+  std::string_view verb_;
   std::vector<fleet_target> const& targets_;
   timer_source& timers_;
   terminal_lines* live_;

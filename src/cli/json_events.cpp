@@ -77,12 +77,13 @@ void json_start_event(fleet_target const& target) {
   emit(event);
 }
 
-void json_fleet_progress(std::vector<fleet_target> const& targets, fleet_picture const& picture) {
+void json_fleet_progress(std::string_view verb, std::vector<fleet_target> const& targets,
+                         fleet_picture const& picture) {
   for (auto const& active : picture.active) {
     auto const& t = targets.at(active.index);
     auto const& p = t.progress;
     json event{{"event", "progress"},
-               {"verb", "dump"},
+               {"verb", verb},
                {"target", t.label},
                {"name", t.manifest_name},
                {"state", state_word(active.state)},
@@ -93,7 +94,7 @@ void json_fleet_progress(std::vector<fleet_target> const& targets, fleet_picture
     event["blocks_zero"] = p.blocks_zero.value;
     emit(event);
   }
-  json event{{"event", "progress"},      {"verb", "dump"},
+  json event{{"event", "progress"},      {"verb", verb},
              {"target", nullptr},        {"targets", picture.targets},
              {"queued", picture.queued}, {"active", picture.active.size()},
              {"ok", picture.done},       {"failed", picture.failed}};

@@ -18,7 +18,8 @@ void json_line(std::string text);
 void json_fleet_event(std::vector<fleet_target> const& targets);
 void json_start_event(fleet_target const& target);
 // One for each target at work, and one for all.
-void json_fleet_progress(std::vector<fleet_target> const& targets, fleet_picture const& picture);
+void json_fleet_progress(std::string_view verb, std::vector<fleet_target> const& targets,
+                         fleet_picture const& picture);
 void json_retry_event(fleet_target const& target, fleet_retry const& retry);
 void json_target_event(fleet_target const& target, target_record const& record);
 void json_dump_summary(std::vector<fleet_target> const& targets, double seconds);

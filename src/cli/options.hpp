@@ -43,6 +43,7 @@ struct help_arguments {
 };
 
 struct dump_arguments {
+  std::string_view verb = "dump";  // or import
   ssh_options ssh;
   std::size_t targets_active_max = 0;
   std::optional<std::uint32_t> block_bytes;  // the store's where not given

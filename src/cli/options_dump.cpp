@@ -285,6 +285,7 @@ target_argument import_source(std::string const& text) {
 
 import_arguments finish_import(raw_import const& raw) {
   import_arguments out;
+  out.dump.verb = "import";
   out.dump.targets_active_max = 1;
   finish_reading(raw.reading, out.dump);
   if (raw.image.empty()) throw usage_error("import: the name of the image is empty");

@@ -2,7 +2,10 @@
 """A dump of many targets, as people and programs see it: --targets-from, the events, the metrics,
 the live view on a terminal and the table at its end."""
 
+import contextlib
 import fcntl
+import itertools
+import json
 import os
 import pty
 import re
@@ -16,7 +19,7 @@ import unicodedata
 
 import images
 import terminal
-from fixture import cases, IS_ROOT, SANITIZED, wait_until
+from fixture import (cases, descendants, IS_ROOT, processes_of, read_proc, SANITIZED, wait_until)
 from sshd import Sshd
 from verbs import FAILED, INTERRUPTED, USAGE, Verbs
 
@@ -417,6 +420,61 @@ class Screen(Fleet):
                     live = "".join(re.findall(r"\x1b\[\?2026h(.*?)\x1b\[\?2026l", text, re.S))
                     self.check_screen(live, 80)
         self.assert_same_content(one, self.path("out"))
+
+    @staticmethod
+    def agents_of(pids):
+        """Those of these processes that are agents by now."""
+        return [pid for pid in pids if b"\0serve\0" in read_proc(pid, "cmdline")]
+
+    def test_an_import_shows_how_far_it_is(self):
+        image = images.random_image(64 * images.MIB)
+        agents = []
+        steps = itertools.cycle((signal.SIGCONT, signal.SIGSTOP))
+
+        # Each time that something was drawn it goes on or stands still, until its share was drawn: it
+        # cannot be over before.
+        def during(_, out):
+            found = not agents
+            agents.extend(self.agents_of(processes_of(self.folder)) if found else [])
+            if b"%" in out:
+                step = signal.SIGCONT
+            else:
+                step = signal.SIGSTOP if found else next(steps)
+            for pid in agents:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, step)
+
+        text = self.on_terminal("import", image, "--as", "web", "--durability", "none", during=during)
+        live = "".join(re.findall(r"\x1b\[\?2026h(.*?)\x1b\[\?2026l", text, re.S))
+        self.check_screen(live, 80)
+        # The path is too long for 80 columns: its end is what tells.
+        shares = re.findall(rf"{re.escape(os.path.basename(image)[-10:])} +[^ ]+ +([0-9]+)%", live)
+        self.assertTrue(shares, live)
+        self.assertEqual(sorted(shares, key=int), shares)
+        self.assertEqual([os.path.basename(m) for m in self.manifests()], ["web-sda.manifest"])
+
+    def test_an_import_tells_how_far_it_is(self):
+        image = images.random_image(64 * images.MIB)
+        command = self.diskdump.start("import", image, "--as", "web", "--durability", "none")
+        agents = wait_until(lambda: self.agents_of(descendants(command.pid)), interval=0.001)
+        self.assertTrue(agents)
+        for pid in agents:
+            os.kill(pid, signal.SIGSTOP)
+        told = []
+        while len(told) < 2:
+            event = json.loads(command.stdout.readline())
+            if event["event"] == "progress":
+                told.append(event)
+        for pid in agents:
+            os.kill(pid, signal.SIGCONT)
+        self.diskdump.finish(command, expect=0)
+        each, whole = told
+        self.assertEqual((each["verb"], each["target"], each["name"]), ("import", image, "web-sda"))
+        self.assertIn(each["state"], ("connecting", "starting", "dumping"))
+        self.assertEqual((whole["verb"], whole["target"], whole["targets"], whole["active"]), ("import", None, 1, 1))
+        for event in told:
+            self.assertLess(event["bytes_done"], 64 * images.MIB)
+            self.assertIn(event["bytes_total"], (0, 64 * images.MIB))
 
     def test_without_a_terminal_a_line_each_and_the_table(self):
         one, two = self.files(2)

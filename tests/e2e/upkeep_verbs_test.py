@@ -183,6 +183,32 @@ class Upkeep(Verbs):
         self.assertTrue(done["ok"])
         self.diskdump.restore("web-sda", self.path("restored"))
 
+    def test_verify_lists_the_first_100000_damages_and_counts_all(self):
+        self.take(1)
+        count, listed = 100_007, 100_000
+        names = [hashlib.sha256(n.to_bytes(4, "little")).hexdigest() for n in range(count)]
+        # Rows without a file, which an image needs: each is a damage and a range.
+        with store_check.open_index(store_check.index_path(self.store)) as index, index:
+            index.executemany("INSERT INTO blocks VALUES (?, 100)", [(name,) for name in names])
+        os.makedirs(os.path.join(self.store, "2026/01/01"))
+        images.write(os.path.join(self.store, "2026/01/01/lost.manifest"),
+                     (f"# diskdump manifest v1\n# block_size: 4096\n# total_blocks: {count}\n"
+                      f"# total_size: {count * 4096}\n" + "\n".join(names) + "\n").encode())
+        done = self.run_verb("verify", "--no-repair", expect=FAILED)
+        kinds = [e["event"] for e in done.events]
+        self.assertEqual(kinds.count("damage"), listed)
+        # A range is listed with its block.
+        blocks = [{e["block"] for e in done.events if e["event"] == kind} for kind in ("damage", "damaged_range")]
+        self.assertLessEqual(blocks[1], blocks[0])
+        self.assertLessEqual(blocks[0], set(names))
+        self.assertIn(kinds.count("damaged_range"), range(listed - (count - listed), listed + 1))
+        event = next(e for e in done.events if e["event"] == "verify")
+        self.assertEqual((event["ok"], event["blocks_damaged"], event["ranges_damaged"]), (False, count, count))
+        text = self.text("verify", "--no-repair", expect=FAILED)
+        self.assertEqual(text.count("missing block "), listed)
+        self.assertIn(f"\n… {count} damaged blocks and {count} ranges in all\n", text)
+        self.assertIn(f": {count} blocks and 0 manifests are damaged\n", text)
+
     def test_verify_of_one_image_and_of_a_part(self):
         self.damage()
         self.take(7, 8, source="db")

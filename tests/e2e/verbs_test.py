@@ -178,6 +178,45 @@ class Reading(Verbs):
         self.diskdump.finish(command)
         self.assertTrue(running and big in running[0], running)
 
+    def test_status_tells_compression_and_what_is_free(self):
+        for form in ("loose", "pack"):
+            with self.subTest(format=form):
+                base, self.store = self.store, self.path(form)
+                self.addCleanup(setattr, self, "store", base)
+                self.run_verb("init", "--format", form)
+                # One block shrinks to next to nothing, one does not, and one that is in two images counts once.
+                text = images.write(self.path("text"), b"a line that comes again and again\n" * 20000)
+                self.run_verb("import", text, "--as", "text")
+                self.take(1, 2, 0, source="web")
+                self.take(2, source="db")
+                # And one that no image needs is no part of it.
+                gone = self.take(77, source="gone")
+                os.unlink(os.path.join(self.store, gone))
+                event = self.event("status", "status")
+                content, stored = self.measured()
+                self.assertEqual(event["bytes_content"], content)
+                self.assertAlmostEqual(event["compression_ratio"], content / stored)
+                self.assertGreater(event["compression_ratio"], 1.2)
+                disk = os.statvfs(self.store)
+                # Others write to the same disk meanwhile.
+                self.assertAlmostEqual(event["bytes_free"], disk.f_bavail * disk.f_frsize, delta=256 << 20)
+                self.assertLessEqual(event["bytes_free"], disk.f_blocks * disk.f_frsize)
+
+    def measured(self):
+        """The bytes of the distinct blocks that images name, and what the store keeps for them."""
+        if store_check.is_pack(self.store):
+            sizes = {name: row[0] for name, row in store_check.pack_rows(self.store).items()}
+        else:
+            sizes = {name: os.path.getsize(path) for name, path in store_check.block_files(self.store).items()}
+        lengths = {}
+        for manifest in self.manifests():
+            path = os.path.join(self.store, manifest)
+            with open(path, encoding="ascii") as lines:
+                total = next(int(line.split(": ")[1]) for line in lines if line.startswith("# total_size: "))
+            for number, name in enumerate(store_check.manifest_blocks(path, self.store)):
+                lengths[name] = min(BLOCK, total - number * BLOCK)
+        return sum(lengths.values()), sum(sizes[name] for name in lengths)
+
     def test_diff_tells_ranges(self):
         self.take(1, 2, 3, 4, date="2026-01-01")
         self.take(1, 5, 6, 4, tail=b"more", date="2026-01-02")
