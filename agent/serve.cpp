@@ -63,6 +63,26 @@ unsigned worker_threads(start_message const& start) {
   return std::clamp(wanted, 1u, limits::worker_threads_max);
 }
 
+struct opened_source {
+  std::unique_ptr<worker_pool> blocking;  // outlives the source
+  std::unique_ptr<disk> source;
+};
+
+// A ring needs hardly a thread beside it, pread one for each read. That io_uring works says nothing
+// about this ring, which is larger than that of the probe: it may be one more than limits allow.
+opened_source open_source(asio::any_io_executor executor, std::string const& path) {
+  opened_source opened;
+  for (bool with_ring = uring_available();; with_ring = false) {
+    opened.source.reset();
+    opened.blocking = std::make_unique<worker_pool>(with_ring ? 1 : limits::reads_in_flight_max);
+    opened.source =
+        open_disk(executor, *opened.blocking, path,
+                  {.engine = with_ring ? engine_choice::automatic : engine_choice::posix_only,
+                   .queue_depth = 2 * limits::reads_in_flight_max});
+    if (!with_ring || opened.source->properties().engine == disk_engine::uring) return opened;
+  }
+}
+
 task<> dump_image(dump_state& dump, session_nonce nonce) {
   auto& session = dump.session;
   session.hello({.nonce = nonce,
@@ -78,14 +98,14 @@ task<> dump_image(dump_state& dump, session_nonce nonce) {
   // Threads and rings inherit the priority, so it comes before them.
   if (start.low_priority) lower_priority();
   worker_pool workers(worker_threads(start));
-  worker_pool blocking(uring_available() ? 1 : limits::reads_in_flight_max);
-  auto const source = open_disk(dump.executor, blocking, start.path,
-                                {.queue_depth = 2 * limits::reads_in_flight_max});
+  auto const opened = open_source(dump.executor, start.path);
+  auto const& source = opened.source;
   auto const& properties = source->properties();
   session.source(
       {.image_bytes = properties.size_bytes,
        .type = properties.block_device ? source_type::block_device : source_type::regular_file,
        .direct_io = properties.direct_io,
+       .without_ring = uring_available() && properties.engine != disk_engine::uring,
        .alignment_bytes = properties.alignment_bytes,
        .identity = properties.identity});
   dump.out.flush_session();

@@ -51,6 +51,7 @@ task<> on_source(target_run& run, source_message const& source) {
   auto& ledger = run.ledger;
   ledger.check_source(source);
   auto const geometry = run.session.geometry();
+  if (source.without_ring) run.progress.engine = to_string(read_engine::posix);
   run.progress.image_bytes = geometry.image_bytes;
   run.progress.blocks = geometry.blocks();
   auto const date = run.plan.date.value_or(run.context.timers.clock().wall_now());

@@ -11,6 +11,7 @@ namespace diskdump {
 namespace {
 
 constexpr std::uint8_t source_direct_io = 1;
+constexpr std::uint8_t source_without_ring = 2;
 constexpr std::uint8_t start_skip_bad_sectors = 1;
 constexpr std::uint8_t start_low_priority = 2;
 
@@ -53,7 +54,10 @@ void encode(byte_vector& to, source_message const& m) {
   frame_writer out(to, message_kind::source);
   out.integer(m.image_bytes);
   out.enumerator(m.type);
-  out.integer(m.direct_io ? source_direct_io : std::uint8_t{0});
+  std::uint8_t flags = 0;
+  if (m.direct_io) flags |= source_direct_io;
+  if (m.without_ring) flags |= source_without_ring;
+  out.integer(flags);
   out.integer(m.alignment_bytes);
   out.text(m.identity, limits::identity_bytes_max);
 }
@@ -66,7 +70,9 @@ source_message decode_source(byte_view payload) {
     in.refuse(format("an image of {} bytes, more than {}", m.image_bytes, limits::image_bytes_max));
   }
   m.type = in.enumerator(source_type::regular_file, source_type::block_device, "unknown type");
-  m.direct_io = in.flags(source_direct_io) != 0;
+  auto const flags = in.flags(source_direct_io | source_without_ring);
+  m.direct_io = (flags & source_direct_io) != 0;
+  m.without_ring = (flags & source_without_ring) != 0;
   m.alignment_bytes = in.integer<std::uint32_t>();
   if (!std::has_single_bit(m.alignment_bytes) || m.alignment_bytes > limits::block_bytes_max) {
     in.refuse(format("alignment {}", m.alignment_bytes));

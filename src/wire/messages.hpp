@@ -61,6 +61,8 @@ struct source_message {
   std::uint64_t image_bytes = 0;
   source_type type = source_type::regular_file;
   bool direct_io = false;
+  bool without_ring =
+      false;  // no ring could be made for it, whatever HELLO said: it is read by pread
   std::uint32_t alignment_bytes = 1;
   std::string identity{};  // "key=value" words: serial, UUID; at most limits::identity_bytes_max
 };

@@ -32,7 +32,7 @@ IS_ROOT = os.geteuid() == 0
 # Tools of administrators are not in everybody's PATH.
 os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 # The person's own agent, stores and configuration play no part.
-for name in ("SSH_AUTH_SOCK", "DISKDUMP_BASE", "XDG_CACHE_HOME"):
+for name in ("SSH_AUTH_SOCK", "DISKDUMP_BASE", "DISKDUMP_NO_URING", "XDG_CACHE_HOME"):
     os.environ.pop(name, None)
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_NOSUID, MS_NODEV = 1, 32, 4096, 2, 4

@@ -220,6 +220,19 @@ class Engine(Surroundings):
                 self.assert_engine(answer, "--read-limit", "3M", f"localhost:{self.small['mixed']}",
                                    pids=lambda process: descendants(process.pid))
 
+    def test_a_ring_that_cannot_be_made_although_io_uring_works(self):
+        prefix = ["python3", REFUSE_URING, "small"]
+        if run(*prefix, "python3", ASK_URING).stdout.decode().strip() != "0":
+            self.skipTest("io_uring is refused on this machine")
+        self.diskdump.prefix = prefix
+        process = self.diskdump.start("dump", "--agent", "native", "--read-limit", "3M",
+                                      f"localhost:{self.small['mixed']}", "--as", "image")
+        seen = self.rings_while_reading(process, lambda: descendants(process.pid))
+        self.assertEqual(self.diskdump.finish(process, expect=0).target["engine"], "pread")
+        self.assertEqual(seen, {False})
+        self.diskdump.restore("image", self.path("restored"))
+        self.assert_same_content(self.small["mixed"], self.path("restored"))
+
 
 class Users(Surroundings):
     def grant(self, user, paths):

@@ -117,6 +117,8 @@ TEST_SUITE("messages") {
     CHECK(source.image_bytes == 1'000'000'007);
     CHECK(source.type == source_type::block_device);
     CHECK(source.direct_io);
+    CHECK_FALSE(source.without_ring);
+    CHECK(decode_source(payload_of(encoded(source_message{.without_ring = true}))).without_ring);
     CHECK(source.alignment_bytes == 512);
     CHECK(source.identity == "serial=WD-42 uuid=1-2");
     auto const start = decode_start(payload_of(encoded(full_start())));
@@ -181,7 +183,7 @@ TEST_SUITE("messages") {
     auto const source = encoded(sample_source());
     CHECK(with_byte(source, 8, 0, [](auto p) { (void)decode_source(p); }) == malformed);
     CHECK(with_byte(source, 8, 3, [](auto p) { (void)decode_source(p); }) == malformed);
-    CHECK(with_byte(source, 9, 2, [](auto p) { (void)decode_source(p); }) == malformed);
+    CHECK(with_byte(source, 9, 4, [](auto p) { (void)decode_source(p); }) == malformed);
     CHECK(with_byte(source, 10, 3, [](auto p) { (void)decode_source(p); }) == malformed);
     auto const digests = encoded(sample_digests());
     CHECK(with_byte(digests, 10 + 33, 4, [](auto p) { (void)decode_digests(p); }) == malformed);
