@@ -1,6 +1,7 @@
 // The power is cut at every write of a dump: its blocks, the barrier, its manifest. Collections are
 // in gc_test.cpp, prunes in prune_test.cpp.
 #include "faulty_file_system.hpp"
+#include "power_cut_vfs.hpp"
 #include "sqlite_trace.hpp"
 #include "store/gc.hpp"
 #include "store/lease.hpp"
@@ -43,6 +44,30 @@ std::string dump(std::string const& base, std::string const& name,
   store->barrier();
   return writer.publish(day);
 }
+
+// The power of files and index alike: it goes at the n-th change from now on, of whichever.
+class common_power {
+ public:
+  common_power(faulty_file_system& files, power_cut_vfs& index, std::uint64_t at)
+      : index_(index), at_(at) {
+    files.before = [this](faulty_file_system::call what, std::string const& path) {
+      using call = faulty_file_system::call;
+      if (what == call::read || what == call::list || spend()) return;
+      throw disk_error(EIO, io_direction::write, "test", path);
+    };
+    index_.may_change = [this] { return spend(); };
+  }
+  ~common_power() { index_.may_change = {}; }
+  common_power(common_power const&) = delete;
+  common_power& operator=(common_power const&) = delete;
+  [[nodiscard]] bool is_gone() const noexcept { return calls_ >= at_; }
+
+ private:
+  bool spend() { return ++calls_ < at_; }
+  power_cut_vfs& index_;
+  std::uint64_t at_;
+  std::atomic<std::uint64_t> calls_{0};
+};
 
 }  // namespace
 
@@ -159,6 +184,98 @@ TEST_SUITE("power_cut") {
       }
       CHECK(cuts > 6);
     }
+  }
+
+  TEST_CASE("at every write of files and index, of a dump and a gc, every row is true afterwards") {
+    using index_cut = power_cut_vfs::cut;
+    using files_cut = faulty_file_system::cut;
+    for (auto const format : both_formats) {
+      for (auto const how : {files_cut::empties_files, files_cut::undoes_changes}) {
+        CAPTURE(static_cast<int>(format));
+        CAPTURE(static_cast<int>(how));
+        power_cut_vfs index;
+        bool reached_end = false;
+        std::uint64_t cuts = 0;
+        for (std::uint64_t at = 1; !reached_end; ++at) {
+          CAPTURE(at);
+          test_folder const folder;
+          make_store(folder.path(), format);
+          (void)dump(folder.path(), "before", {1, 2, 3}, nullptr);
+          std::filesystem::remove(folder / dump(folder.path(), "gone", {3, 8, 9}, nullptr));
+          bool published = false;
+          {
+            faulty_file_system files(folder.path());
+            common_power const power(files, index, at);
+            try {
+              (void)dump(folder.path(), "during", {2, 3, 4, 5, 6}, &files);
+              published = true;
+              (void)collect(folder.path(), {.files = &files});
+            } catch (error const&) {
+            }
+            reached_end = !power.is_gone();
+            files.before = {};
+            files.cut_power(how);
+          }
+          // In turn, since a round of all takes half a minute.
+          index.cut_power(at % 2 == 0 ? index_cut::drops_all : index_cut::drops_some,
+                          static_cast<std::uint32_t>(at));
+          cuts += reached_end ? 0 : 1;
+          check_store(folder.path());
+          if (published) CHECK(std::filesystem::exists(folder / "2026/04/24/during.manifest"));
+          (void)dump(folder.path(), "after", {4, 5, 6, 7}, nullptr);
+          (void)collect(folder.path());
+          check_store(folder.path());
+          auto const lists = format == store_format::loose ? 0U : manifests_of(folder.path());
+          CHECK(stored_in(folder.path(), format) == 7 + lists);
+        }
+        CHECK(cuts > 40);
+        CHECK(index.dropped() > 0);
+      }
+    }
+  }
+
+  TEST_CASE("at every write of the making of a lost index, it is whole or is made again") {
+    using index_cut = power_cut_vfs::cut;
+    for (auto const format : both_formats) {
+      for (auto const index_how : {index_cut::drops_all, index_cut::drops_some}) {
+        CAPTURE(static_cast<int>(format));
+        CAPTURE(static_cast<int>(index_how));
+        power_cut_vfs index;
+        bool reached_end = false;
+        for (std::uint64_t at = 1; !reached_end; ++at) {
+          CAPTURE(at);
+          test_folder const folder;
+          make_store(folder.path(), format);
+          (void)dump(folder.path(), "before", {1, 2, 3}, nullptr);
+          std::filesystem::remove(index_path(folder / ".blockstore", format));
+          {
+            faulty_file_system files(folder.path());
+            common_power const power(files, index, at);
+            try {
+              (void)open_test_store(folder.path(), {.files = &files});
+            } catch (error const&) {
+            }
+            reached_end = !power.is_gone();
+            files.before = {};
+            files.cut_power();
+          }
+          index.cut_power(index_how, static_cast<std::uint32_t>(at));
+          check_store(folder.path());
+          CHECK(stored_in(folder.path(), format) == (format == store_format::loose ? 3U : 4U));
+        }
+      }
+    }
+  }
+
+  TEST_CASE("with an index whose syncs do nothing, the same cuts lose rows") {
+    // Otherwise the cases above prove nothing.
+    power_cut_vfs index;
+    test_folder const folder;
+    make_store(folder.path(), store_format::loose);
+    index.ignores_syncs = true;
+    (void)dump(folder.path(), "image", {1, 2, 3}, nullptr);
+    index.cut_power(power_cut_vfs::cut::drops_all, 1);
+    CHECK_FALSE(holds(*open_test_store(folder.path()), make_block(1).id));
   }
 
   // A reindex finds what a dump left that died; before it gives the row, gc takes that away, and
