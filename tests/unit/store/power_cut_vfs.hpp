@@ -1,6 +1,7 @@
 // What SQLite stands on, on a disk that forgets what was not synced: SQLite's own files, through
 // which all goes, and beside each what of it is durable. While this object lives every connection
-// that is opened uses it. One at a time; no connection outlives it.
+// that is opened uses it. One at a time; no connection outlives it. It remembers all files: one
+// object for each folder.
 //
 // Shared memory (-shm) is none of the disk's business and goes with a cut. Files that others rename
 // or remove are taken as they are then; a name is durable with the first sync of the file.
