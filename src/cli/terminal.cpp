@@ -57,7 +57,7 @@ bool wants_colour() {
 }
 
 // A terminal that became narrower has broken the lines that are there.
-std::size_t frame_writer::rows_taken(terminal_size size) const {
+std::size_t screen_writer::rows_taken(terminal_size size) const {
   std::size_t rows = 0;
   for (auto const columns : drawn_) {
     rows += std::max<std::size_t>(1, (columns + size.columns - 1) / size.columns);
@@ -66,8 +66,8 @@ std::size_t frame_writer::rows_taken(terminal_size size) const {
   return std::min(rows, size.rows - 1);
 }
 
-std::string frame_writer::frame(std::string_view above, std::vector<screen_line> const& lines,
-                                terminal_size size) {
+std::string screen_writer::frame(std::string_view above, std::vector<screen_line> const& lines,
+                                 terminal_size size) {
   if (drawn_.empty() && lines.empty()) return std::string(above);
   std::string out(update_begins);
   if (auto const up = rows_taken(size); up > 0) out += format("\x1b[{}A\r", up);

@@ -28,9 +28,9 @@ struct terminal_size {
 
 // Turns frames into what is written to a terminal. Knows no terminal: it is told the size, and
 // trusts that lines are broken anew when the width changes, as nearly all terminals do.
-class frame_writer {
+class screen_writer {
  public:
-  explicit frame_writer(bool coloured) : coloured_(coloured) {}
+  explicit screen_writer(bool coloured) : coloured_(coloured) {}
 
   // The bytes that put `lines` in the place of those that are there, below `above`, which stays for
   // good. Lines are cut to the width, and those that are more than the screen has are left out.
@@ -70,7 +70,7 @@ class terminal_lines {
 
   std::mutex mutex_;
   unique_fd terminal_;
-  frame_writer writer_;
+  screen_writer writer_;
   std::vector<screen_line> lines_;
   std::string kept_;       // for above, in no frame yet
   std::string unwritten_;  // of a frame

@@ -8,6 +8,8 @@
                    a README names each source file of its folder
     links          each relative link of a Markdown file leads somewhere
     limits         sizes and durations have names: src/base/limits.hpp, or a constexpr beside its use
+    twins          no two headers define a type of the same name: the linker takes the inline members
+                   of one for both
     python         each Python file compiles
 
 Prints what is wrong; exit status 1 if anything is, 77 where a tool is missing.
@@ -173,6 +175,20 @@ def check_limits(root):
                     continue
                 wrong.append(f"{path}:{line_of(code, match.start())}: the {what} "
                              f"`{match.group(0)}` wants a name in src/base/limits.hpp")
+    return wrong
+
+
+# At the start of a line: in the one namespace that there is.
+TYPE = re.compile(r"^(?:class|struct) (\w+)(?: final)?(?: : [^;{]*)? ?\{", re.M)
+
+
+def check_twins(root):
+    wrong, homes = [], {}
+    for path in files(root, (".hpp",), ("src", "agent")):
+        for name in TYPE.findall(without_comments(read(root, path))):
+            home = homes.setdefault(name, path)
+            if home != path:
+                wrong.append(f"{path}: {home} has a type {name}, too")
     return wrong
 
 

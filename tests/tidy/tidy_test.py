@@ -166,6 +166,14 @@ class Tidy(Planted):
         self.plant("src/io/a.cpp", "co_await timers.sleep(std::chrono::seconds(5));\n")
         self.finds("limits", "seconds(5")
 
+    def test_two_types_of_one_name_are_found(self):
+        self.plant("src/wire/a.hpp", "class writer {\n};\ntemplate <class T>\nstruct result {};\n"
+                                     "template <>\nstruct result<void> {};\n")
+        self.plant("src/cli/b.hpp", "class writer;\n// class writer {\n")
+        self.passes("twins")
+        self.plant("src/cli/b.hpp", "class writer final : public base<int> {\n};\n")
+        self.finds("twins", "has a type writer")
+
     def test_python_that_does_not_compile_is_found(self):
         self.plant("tests/a.py", "def f(:\n")
         self.finds("python", "tests/a.py:1")

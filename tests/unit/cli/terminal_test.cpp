@@ -75,7 +75,7 @@ TEST_SUITE("terminal") {
   TEST_CASE("a frame takes the place of the one before, longer or shorter") {
     terminal_size const size{20, 10};
     screen s(size);
-    frame_writer w(false);
+    screen_writer w(false);
     s.write("$ diskdump\n");
     s.write(w.frame("", lines({"one long line", "two"}), size));
     CHECK(s.text() == texts{"$ diskdump", "one long line", "two"});
@@ -91,7 +91,7 @@ TEST_SUITE("terminal") {
   TEST_CASE("what stays is put above the frame") {
     terminal_size const size{20, 10};
     screen s(size);
-    frame_writer w(false);
+    screen_writer w(false);
     s.write(w.frame("", lines({"live one", "live two"}), size));
     s.write(w.frame("done a\ndone b\n", lines({"live"}), size));
     s.write(w.frame("done c\n", {}, size));
@@ -102,7 +102,7 @@ TEST_SUITE("terminal") {
   TEST_CASE("lines are cut before the last column, and as many as fit are drawn") {
     terminal_size const size{10, 4};
     screen s(size);
-    frame_writer w(false);
+    screen_writer w(false);
     for (int i = 0; i < 3; ++i) {
       s.write(w.frame("", lines({"0123456789abc", "b", "c", "d", "e"}), size));
       CHECK(s.text() == texts{"012345678", "b", "c"});
@@ -110,7 +110,7 @@ TEST_SUITE("terminal") {
   }
 
   TEST_CASE("after a change of width the lines that the terminal has broken are taken back") {
-    frame_writer w(false);
+    screen_writer w(false);
     static_cast<void>(w.frame("", lines({std::string(70, 'x'), "short"}), {80, 24}));
     auto const narrow = w.frame("", lines({"y"}), {30, 24});
     CHECK(narrow.find("\x1b[4A") != std::string::npos);  // 70 columns are three rows of 30
@@ -119,7 +119,7 @@ TEST_SUITE("terminal") {
   }
 
   TEST_CASE("a frame wipes no more than it must and is shown at once") {
-    frame_writer w(false);
+    screen_writer w(false);
     auto const frame = w.frame("", lines({"a"}), {80, 24});
     CHECK(frame == "\x1b[?2026ha\x1b[K\n\x1b[J\x1b[?2026l");
   }
