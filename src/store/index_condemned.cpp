@@ -72,7 +72,8 @@ store_stats store_index::condemn_strays(std::int64_t collection,
 void store_index::set_leases(std::int64_t collection, std::string const& leases) {
   std::lock_guard const lock(writer_mutex_);
   sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-  sqlite_statement update(*writer_, "UPDATE collections SET leases = ?1 WHERE number = ?2");
+  // One that is not known, see collections(), becomes known by it.
+  sqlite_statement update(*writer_, "REPLACE INTO collections (leases, number) VALUES (?1, ?2)");
   update.bind(1, leases);
   update.bind(2, collection);
   (void)update.step();

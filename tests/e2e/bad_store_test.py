@@ -137,6 +137,25 @@ class Manifests(BadStore):
         return os.waitstatus_to_exitcode(status), usage.ru_maxrss, usage.ru_utime + usage.ru_stime, text
 
 
+class Blocks(Verbs):
+    def test_a_block_with_other_content_is_not_restored(self):
+        manifest = self.take(1, 2, 3)
+        with open(os.path.join(self.store, manifest), encoding="ascii") as file:
+            first, second, _ = [line.strip() for line in file if not line.startswith("#")]
+        paths = [os.path.join(self.store, ".blockstore", d[:2], d[2:4], d + ".lz4")
+                 for d in (first, second)]
+        # Whole, and of the right length: only its digest tells.
+        with open(paths[0], "rb") as block:
+            content = block.read()
+        os.unlink(paths[1])
+        images.write(paths[1], content)
+        for output in (["-o", self.path("o")], []):
+            done = self.run_verb("restore", "web-sda", *output, expect=FAILED, json_events=False)
+            self.assertIn("another digest", done.text)
+            self.assertIn(second, done.text)
+        self.assertFalse(os.path.exists(self.path("o")))
+
+
 class Stores(BadStore):
     def test_a_store_of_another_version_or_hash(self):
         config = os.path.join(self.store, ".blockstore/config.json")

@@ -62,6 +62,18 @@ TEST_SUITE("dump") {
     }
   }
 
+  TEST_CASE("a manifest appears after the barrier, which gives its blocks their rows") {
+    for (auto const format : {store_format::loose, store_format::pack}) {
+      fleet_of_images fleet(format);
+      auto& t = fleet.dump(random_image(10 * 4096, 5));
+      fleet.run();
+      REQUIRE_FALSE(t.failure);
+      // As another process sees it. In packs the list of the ten is a block, too.
+      auto const other = open_store(fleet.folder.path, {.read_only = true});
+      CHECK(other->stats().blocks == (format == store_format::loose ? 10U : 11U));
+    }
+  }
+
   TEST_CASE("zero blocks are never sent and come back") {
     fleet_of_images fleet;
     byte_vector image(100 * 4096 + 5);

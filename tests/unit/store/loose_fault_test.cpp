@@ -84,6 +84,27 @@ TEST_SUITE("loose_store_faults") {
     CHECK(store->get(block.id) == block.frame);
   }
 
+  TEST_CASE("a file that another process has repaired meanwhile is not set aside") {
+    test_folder const folder;
+    auto const block = make_block(1);
+    auto const path = block_file(folder.path(), block.id);
+    faulty_file_system files(folder.path());
+    auto const store = open_store(folder.path(), with(files));
+    write_text(path, "torn");
+    unsigned reads = 0;
+    files.before = [&](call which, std::string const& read) {
+      if (which != call::read || !path.ends_with(read)) return;
+      // It was found bad, and is looked at again under the lock.
+      if (++reads == 2) write_text(path, as_text(block.frame));
+    };
+    CHECK_FALSE(store->put(block.id, block.frame));
+    files.before = nullptr;
+    CHECK(reads >= 2);
+    CHECK_FALSE(fs::exists(folder / ".blockstore/quarantine"));
+    store->barrier();
+    check_rows_are_true(folder.path());
+  }
+
   TEST_CASE("a whole file that the index lacks is used and gets its row by the barrier") {
     test_folder const folder;
     auto const block = make_block(3);

@@ -2,6 +2,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <atomic>
+#include <thread>
+
 #include "base/format.hpp"
 #include "faulty_file_system.hpp"
 #include "small_mount.hpp"
@@ -76,6 +79,8 @@ TEST_SUITE("open_store") {
                     store_errc::not_a_store},
              sample{"{\"block_size\": 4096, \"hash_algo\": \"sha256\"}", store_errc::not_a_store},
              sample{"{\"block_size\": 4096, \"hash_algo\": \"sha256\", \"version\": 2}",
+                    store_errc::unsupported_store},
+             sample{"{\"block_size\": 4096, \"hash_algo\": \"sha256\", \"version\": 3}",
                     store_errc::unsupported_store},
              sample{"{\"block_size\": 4096, \"hash_algo\": \"blake3\", \"version\": 1}",
                     store_errc::unsupported_store},
@@ -156,6 +161,69 @@ TEST_SUITE("open_store") {
     CHECK_FALSE(failure.remedy().empty());
     options.read_only = true;
     CHECK(open_store(folder.path(), options)->get(block.id) == block.frame);
+  }
+
+  TEST_CASE("an index that is locked for a moment is waited for") {
+    test_folder const folder;
+    faulty_file_system files(folder.path());
+    auto const store = open_store(folder.path(), {.create_block_bytes = 4096, .files = &files});
+    (void)store->put(make_block(2).id, make_block(2).frame);
+    auto const path = folder / ".blockstore/blocks.db";
+    sqlite_connection const other(path, SQLITE_OPEN_READWRITE, path, std::chrono::seconds(1));
+    other.execute("BEGIN IMMEDIATE");
+    std::atomic<bool> synced{false};
+    files.before = [&](faulty_file_system::call what, std::string const&) {
+      if (what == faulty_file_system::call::sync) synced = true;
+    };
+    std::atomic<pid_t> thread{0};
+    std::atomic<bool> ended{false};
+    std::optional<error> failure;
+    std::jthread barrier([&] {
+      thread = ::gettid();
+      try {
+        store->barrier();
+      } catch (error const& e) {
+        failure = e;
+      }
+      ended = true;
+      ended.wait(true);  // so that there is a thread to be asked for
+    });
+    // After the sync only the index is left to wait for.
+    while (!synced || !is_asleep(thread)) std::this_thread::yield();
+    CHECK_FALSE(ended);
+    other.execute("ROLLBACK");
+    while (!ended) std::this_thread::yield();
+    ended = false;
+    ended.notify_all();
+    barrier.join();
+    CHECK_FALSE(failure);
+    CHECK(store->stats().blocks == 1);
+  }
+
+  TEST_CASE("rows of an index that is built again come after the sync of their files") {
+    for (auto const [format, how] : every_power_cut()) {
+      test_folder const folder;
+      auto const block = make_block(2);
+      {
+        faulty_file_system files(folder.path());
+        {
+          auto const store =
+              open_store(folder.path(),
+                         {.create_block_bytes = 4096, .create_format = format, .files = &files});
+          (void)store->put(block.id, block.frame);
+          CHECK(store->get(block.id));  // which writes a pack out; nothing is synced
+        }
+        for (auto const* const name : {"blocks.db", "packs.db"}) {
+          for (auto const* const suffix : {"", "-wal", "-shm"}) {
+            fs::remove(folder / (std::string(".blockstore/") + name + suffix));
+          }
+        }
+        CHECK(open_store(folder.path(), {.files = &files})->stats().blocks == 1);
+        files.cut_power(how);
+      }
+      auto const store = open_test_store(folder.path());
+      CHECK(store->get(block.id) == block.frame);
+    }
   }
 
   TEST_CASE("an absent blocks.db is built from the block files, and the log says so") {

@@ -111,6 +111,25 @@ TEST_SUITE("pack_store") {
 
   // One thread ends the first pack and syncs it. A barrier has written out the second one and waits
   // for the first. Another thread begins to add to the second one, and ends when that is synced.
+  TEST_CASE("a pack has its header before it has its name") {
+    test_folder const folder;
+    faulty_file_system files(folder.path());
+    auto const store = open_store(
+        folder.path(),
+        {.create_block_bytes = 4096, .create_format = store_format::pack, .files = &files});
+    unsigned appends = 0;
+    files.before = [&](faulty_file_system::call what, std::string const& path) {
+      if (what != faulty_file_system::call::append || !path.ends_with(".pack")) return;
+      ++appends;
+      // Without one, a gc would take it for what a dead writer left.
+      CHECK(fs::file_size(folder / path) >= limits::pack_header_bytes);
+    };
+    CHECK(store->put(make_block(1).id, make_block(1).frame));
+    store->barrier();
+    files.before = nullptr;
+    CHECK(appends == 1);
+  }
+
   TEST_CASE("what is added to a pack while it is synced is synced by the next barrier") {
     test_folder const folder;
     faulty_file_system files(folder.path());
@@ -160,6 +179,49 @@ TEST_SUITE("pack_store") {
     CHECK(syncs_of_second == 1);
     store->barrier();
     CHECK(syncs_of_second == 2);
+  }
+
+  TEST_CASE("what is written within a sync of its pack is synced by the next barrier") {
+    test_folder const folder;
+    faulty_file_system files(folder.path());
+    auto const store = open_store(
+        folder.path(),
+        {.create_block_bytes = 4096, .create_format = store_format::pack, .files = &files});
+    unsigned syncs = 0;
+    files.before = [&](faulty_file_system::call what, std::string const& path) {
+      if (what != faulty_file_system::call::sync || !path.ends_with(".pack")) return;
+      if (++syncs > 1) return;
+      (void)store->put(make_block(2).id, make_block(2).frame);
+      CHECK(store->get(make_block(2).id) == make_block(2).frame);  // writes it out
+    };
+    (void)store->put(make_block(1).id, make_block(1).frame);
+    store->barrier();
+    CHECK(syncs == 1);
+    store->barrier();
+    CHECK(syncs == 2);
+    files.before = nullptr;
+  }
+
+  TEST_CASE("a number that another writer took meanwhile is left to it") {
+    test_folder const folder;
+    faulty_file_system files(folder.path());
+    auto const store = open_store(
+        folder.path(),
+        {.create_block_bytes = 4096, .create_format = store_format::pack, .files = &files});
+    bool met = false;
+    files.before = [&](faulty_file_system::call what, std::string const& path) {
+      if (what != faulty_file_system::call::rename || !path.ends_with(".pack") || met) return;
+      met = true;
+      auto const other = open_pack_store(folder.path());
+      (void)other->put(make_block(1).id, make_block(1).frame);
+      other->barrier();
+    };
+    (void)store->put(make_block(2).id, make_block(2).frame);
+    store->barrier();
+    files.before = nullptr;
+    CHECK(met);
+    CHECK(packs_of(folder.path()).size() == 2);
+    check_store(folder.path());
   }
 
   TEST_CASE("a block larger than the buffer is stored as well") {
@@ -344,6 +406,21 @@ TEST_SUITE("pack_store") {
     auto const failure = thrown_by([&] { (void)store->get(make_block(1).id); });
     CHECK(failure.code() == store_errc::damaged_block);
     CHECK(failure.path().find(".blockstore/packs/000001.pack at ") != std::string::npos);
+  }
+
+  TEST_CASE("a block is not taken from where another one of its length stands") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    put_blocks(folder.path(), 0, 1);
+    put_blocks(folder.path(), 1, 1);
+    REQUIRE(make_block(0).frame.size() == make_block(1).frame.size());
+    auto const path = folder / ".blockstore/packs.db";
+    sqlite_connection const db(path, SQLITE_OPEN_READWRITE, path, std::chrono::seconds(1));
+    db.execute("UPDATE blocks SET pack = 1, offset = 64");
+    auto const store = open_store(folder.path(), {});
+    CHECK(store->get(make_block(0).id) == make_block(0).frame);
+    CHECK(thrown_by([&] { (void)store->get(make_block(1).id); }).code() ==
+          store_errc::damaged_block);
   }
 }
 

@@ -106,6 +106,7 @@ TEST_SUITE("prune") {
                                                   {"a", iso_seconds("2021-01-01"), false},
                                                   {"a", iso_seconds("2022-01-01"), false}};
     auto const verdicts = plan_prune(candidates, {.yearly = 1});
+    for (auto const kept : {0U, 1U, 3U}) CHECK(verdicts[kept].keep);
     CHECK(verdicts[0].reasons == lines{"no date"});
     CHECK(verdicts[1].reasons == lines{"protected"});
     CHECK_FALSE(verdicts[2].keep);

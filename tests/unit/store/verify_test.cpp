@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "faulty_file_system.hpp"
 #include "small_mount.hpp"
 #include "sqlite_trace.hpp"
 #include "store/gc.hpp"
@@ -413,6 +414,58 @@ TEST_SUITE("reindex") {
     CHECK(report.rows_added == 1);
     CHECK(open_test_store(folder.path())->stats().blocks == 1);
     store->barrier();
+    check_store(folder.path());
+  }
+
+  TEST_CASE("rows come after the sync of the files that were found") {
+    for (auto const how :
+         {faulty_file_system::cut::empties_files, faulty_file_system::cut::undoes_changes}) {
+      test_folder const folder;
+      (void)open_test_store(folder.path());
+      dump_lease const lease(folder.path(), "running");
+      faulty_file_system files(folder.path());
+      auto const running = open_test_store(folder.path(), {.files = &files});
+      CHECK(running->put(make_block(5).id, make_block(5).frame));
+      reindex_options options;
+      options.files = &files;
+      CHECK(reindex(folder.path(), options).rows_added == 1);
+      files.cut_power(how);
+      check_store(folder.path());
+      CHECK(open_test_store(folder.path())->stats().blocks == 1);
+    }
+  }
+
+  // Reindex syncs when it has looked at all files, and before it changes a row.
+  template <class Action>
+  void when_it_syncs(faulty_file_system & files, Action action) {
+    files.before = [action](faulty_file_system::call what, std::string const& path) {
+      if (what == faulty_file_system::call::sync && path.empty()) action();
+    };
+  }
+
+  TEST_CASE("a block that a dump puts while reindex looks at it keeps its row") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 2);
+    fs::remove(file_of(folder, 0));
+    write_text(file_of(folder, 5), as_text(make_block(5).frame));
+    faulty_file_system files(folder.path());
+    when_it_syncs(files, [&] { write_text(file_of(folder, 0), as_text(make_block(0).frame)); });
+    reindex_options options;
+    options.files = &files;
+    CHECK(reindex(folder.path(), options).rows_removed == 0);
+    CHECK(holds(*open_test_store(folder.path()), make_block(0).id));
+  }
+
+  TEST_CASE("a file that goes while reindex looks at it gets no row") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 1);
+    write_text(file_of(folder, 5), as_text(make_block(5).frame));
+    faulty_file_system files(folder.path());
+    when_it_syncs(files, [&] { fs::remove(file_of(folder, 5)); });
+    reindex_options options;
+    options.files = &files;
+    (void)reindex(folder.path(), options);
+    CHECK_FALSE(holds(*open_test_store(folder.path()), make_block(5).id));
     check_store(folder.path());
   }
 
