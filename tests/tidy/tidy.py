@@ -10,6 +10,7 @@
     limits         sizes and durations have names: src/base/limits.hpp, or a constexpr beside its use
     twins          no two headers define a type of the same name: the linker takes the inline members
                    of one for both
+    protections    what tests/protections.py takes out stands where it says, and so do its cases
     python         each Python file compiles
 
 Prints what is wrong; exit status 1 if anything is, 77 where a tool is missing.
@@ -23,7 +24,10 @@ import shutil
 import subprocess
 import sys
 
-from layering import without_comments
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+import protection_list  # noqa: E402
+from layering import without_comments  # noqa: E402
 
 LINES_MAX = 500
 # Where the reason for a longer file must stand.
@@ -190,6 +194,10 @@ def check_twins(root):
             if home != path:
                 wrong.append(f"{path}: {home} has a type {name}, too")
     return wrong
+
+
+def check_protections(root):
+    return protection_list.stale(root, protection_list.PROTECTIONS)
 
 
 def check_python(root):

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import cases
 import layering
+import protection_list
 import tidy
 
 
@@ -173,6 +174,22 @@ class Tidy(Planted):
         self.passes("twins")
         self.plant("src/cli/b.hpp", "class writer final : public base<int> {\n};\n")
         self.finds("twins", "has a type writer")
+
+    def test_a_protection_that_is_not_where_it_was_is_found(self):
+        entry = protection_list.Protection("a", "what it is for", "src/store/a.cpp", "sync();", "",
+                                           protection_list.Unit("store", "a", "a case"))
+        self.plant("tests/unit/store/a_test.cpp", 'TEST_SUITE("a") {\n  TEST_CASE("a case") {\n')
+        self.plant("src/store/a.cpp", "sync();\n")
+        stale = protection_list.stale
+        self.assertEqual(stale(self.root, [entry]), [])
+        self.assertIn("two of this name", stale(self.root, [entry, entry])[0])
+        self.plant("src/store/a.cpp", "sync();\nsync();\n")
+        self.assertIn("stands 2 times", stale(self.root, [entry])[0])
+        self.plant("src/store/a.cpp", "")
+        self.assertIn("stands 0 times", stale(self.root, [entry])[0])
+        self.plant("src/store/a.cpp", "sync();\n")
+        self.plant("tests/unit/store/a_test.cpp", 'TEST_SUITE("b") {\n  TEST_CASE("a case") {\n')
+        self.assertIn("there is no", stale(self.root, [entry])[0])
 
     def test_python_that_does_not_compile_is_found(self):
         self.plant("tests/a.py", "def f(:\n")
