@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Stores, manifests and options that are wrong, through every verb: each gets an error that names the
-file (and line), the right exit status, and nothing in the store changes."""
+"""Stores, manifests, blocks and options that are wrong, through every verb: each gets an error that
+names the file (and line), the right exit status, and nothing in the store changes."""
 
 import os
 import re
