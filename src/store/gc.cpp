@@ -247,7 +247,10 @@ void collector::reclaim() {
 }
 
 gc_report collector::run() {
-  if (!options_.dry_run) report_.interrupted_expired = expire_interrupted(base_);
+  if (!options_.dry_run) {
+    report_.interrupted_expired = expire_interrupted(base_);
+    (void)remove_dead_copies(base_, parts_.blockstore);
+  }
   if (!mark()) return report_;
   if (options_.dry_run) {
     count_only();

@@ -9,6 +9,9 @@
 #include <filesystem>
 
 #include "base/limits.hpp"
+#include "store/lock_file.hpp"
+#include "store/manifest_folders.hpp"
+#include "store/scratch.hpp"
 #include "store/store_error.hpp"
 
 namespace diskdump {
@@ -69,6 +72,29 @@ std::size_t expire_interrupted(std::string const& base) {
     forget_interrupted(base, name);
     ++removed;
   }
+  return removed;
+}
+
+std::size_t remove_dead_copies(std::string const& base, std::string const& blockstore) {
+  constexpr std::string_view begin = ".";
+  constexpr std::string_view end = ".tmp";
+  std::size_t removed = 0;
+  auto const unreadable = [](std::string const&, error const&) {};
+  manifest_folders(base, unreadable)
+      .for_each_day([&](std::string const& path, std::vector<directory_entry> const& files) {
+        for (auto const& file : files) {
+          std::string_view owner = file.name;
+          if (file.kind != entry_kind::file || !owner.starts_with(begin) || !owner.ends_with(end)) {
+            continue;
+          }
+          owner = owner.substr(begin.size(), owner.size() - begin.size() - end.size());
+          // Somebody else's hidden files are none of our business.
+          if (!is_unique_stem(owner) || scratch_owner_lives(blockstore, std::string(owner))) {
+            continue;
+          }
+          if (::unlink((base + "/" + path + "/" + file.name).c_str()) == 0) ++removed;
+        }
+      });
   return removed;
 }
 

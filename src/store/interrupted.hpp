@@ -41,4 +41,9 @@ void forget_interrupted(std::string const& base, std::string_view name);
 // Removes those that were not touched for limits::interrupted_keep; returns how many.
 std::size_t expire_interrupted(std::string const& base);
 
+// Removes copies of manifests that a writer which died was making beside their place, because
+// .blockstore is on another file system (FORMAT.md); returns how many. What cannot be looked into
+// or removed stays until next time. `blockstore` is its real path.
+std::size_t remove_dead_copies(std::string const& base, std::string const& blockstore);
+
 }  // namespace diskdump

@@ -41,6 +41,19 @@ bool still_there(int file, std::string const& path) noexcept {
 
 }  // namespace
 
+bool is_unique_stem(std::string_view text) noexcept {
+  auto const only = [](std::string_view part, std::string_view of) {
+    return !part.empty() && part.find_first_not_of(of) == std::string_view::npos;
+  };
+  constexpr std::string_view digits = "0123456789";
+  auto const first = text.find('-');
+  auto const last = text.rfind('-');
+  if (first == std::string_view::npos || first == last) return false;
+  return only(text.substr(0, first), digits) &&
+         only(text.substr(first + 1, last - first - 1), digits) &&
+         only(text.substr(last + 1), "0123456789abcdef");
+}
+
 lock_file lock_file::create(std::string const& folder, std::string_view suffix,
                             std::string_view text) {
   if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST) {

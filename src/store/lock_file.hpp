@@ -11,6 +11,9 @@
 
 namespace diskdump {
 
+// Whether lock_file::create() may have given a file this stem.
+[[nodiscard]] bool is_unique_stem(std::string_view text) noexcept;
+
 class lock_file {
  public:
   // Makes a new file below `folder` (made if need be) named PID-COUNTER-RANDOM + `suffix`, holding

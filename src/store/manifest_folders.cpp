@@ -58,7 +58,7 @@ std::vector<directory_entry> manifest_folders::entries_of(directory_entry const&
   }
 }
 
-void manifest_folders::for_each_dated(found_sink const& each) {
+void manifest_folders::for_each_day(day_sink const& each) {
   for (auto const& year : entries_of_base()) {
     if (!is_number(year.name, 4)) continue;
     for (auto const& month : entries_of(year, year.name)) {
@@ -66,16 +66,21 @@ void manifest_folders::for_each_dated(found_sink const& each) {
       if (!is_number(month.name, 2)) continue;
       for (auto const& day : entries_of(month, month_path)) {
         auto const day_path = month_path + "/" + day.name;
-        if (!is_number(day.name, 2)) continue;
-        for (auto const& file : entries_of(day, day_path)) {
-          auto const stem = stem_of(file);
-          if (!stem) continue;
-          each({day_path + "/" + file.name, parse_manifest_stem(*stem),
-                year.name + "-" + month.name + "-" + day.name});
-        }
+        if (is_number(day.name, 2)) each(day_path, entries_of(day, day_path));
       }
     }
   }
+}
+
+void manifest_folders::for_each_dated(found_sink const& each) {
+  for_each_day([&](std::string const& path, std::vector<directory_entry> const& files) {
+    auto date = path;
+    std::ranges::replace(date, '/', '-');
+    for (auto const& file : files) {
+      auto const stem = stem_of(file);
+      if (stem) each({path + "/" + file.name, parse_manifest_stem(*stem), date});
+    }
+  });
 }
 
 void manifest_folders::for_each_old(found_sink const& each) {

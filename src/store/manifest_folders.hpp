@@ -41,8 +41,12 @@ class manifest_folders {
   [[nodiscard]] std::vector<directory_entry> entries_of(directory_entry const& folder,
                                                         std::string const& path);
 
-  // DIR/YYYY/MM/DD/NAME[.N].manifest; always three levels deep, so that links cannot lead in
-  // circles.
+  // Each DIR/YYYY/MM/DD, relative to DIR, with what lies in it; always three levels deep, so that
+  // links cannot lead in circles.
+  using day_sink =
+      std::function<void(std::string const& path, std::vector<directory_entry> const& files)>;
+  void for_each_day(day_sink const& each);
+  // DIR/YYYY/MM/DD/NAME[.N].manifest.
   void for_each_dated(found_sink const& each);
   // .blockstore/manifests/NAME/N.manifest, as 0.1.x writes it.
   void for_each_old(found_sink const& each);

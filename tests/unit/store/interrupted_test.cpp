@@ -1,6 +1,10 @@
 #include "store/interrupted.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
 #include <utime.h>
+
+#include <set>
 
 #include "base/limits.hpp"
 #include "faulty_file_system.hpp"
@@ -192,6 +196,61 @@ TEST_SUITE("interrupted") {
     write_text(path, read_text(path) + "not a digest\n");
     work_monitor monitor;
     CHECK(collect_garbage(folder.path(), {}, monitor).freed.blocks == 6);
+  }
+
+  TEST_CASE("what a killed writer left beside a manifest's place goes with gc, nothing else does") {
+    test_folder const folder;
+    test_folder const elsewhere(std::filesystem::temp_directory_path().string());
+    (void)open_test_store(folder.path());
+    std::filesystem::copy(folder / ".blockstore", elsewhere / "moved",
+                          std::filesystem::copy_options::recursive);
+    std::filesystem::remove_all(folder / ".blockstore");
+    std::filesystem::create_directory_symlink(elsewhere / "moved", folder / ".blockstore");
+    auto const hidden = [&] {
+      std::set<std::string> names;
+      for (auto const& entry : std::filesystem::directory_iterator(folder / "2026/04/24")) {
+        names.insert(entry.path().filename());
+      }
+      return names;
+    };
+    auto const child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      faulty_file_system files(folder.path());
+      manifest_writer writer(folder.path(), "a", header_of(1), &files);
+      writer.add(make_block(0).id);
+      writer.end_lists();
+      files.before = [](faulty_file_system::call which, std::string const& path) {
+        if (which == faulty_file_system::call::rename && path.ends_with(".manifest")) ::_exit(0);
+      };
+      (void)writer.publish(april);
+      ::_exit(1);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    REQUIRE(WEXITSTATUS(status) == 0);
+    auto const left = hidden();
+    REQUIRE(left.size() == 1);
+    CHECK(left.begin()->ends_with(".tmp"));
+    write_text(folder / "2026/04/24/.note.tmp", "of somebody else");
+    // Beside one that lives: its copy stays.
+    faulty_file_system files(folder.path());
+    manifest_writer writer(folder.path(), "b", header_of(1), &files);
+    writer.add(make_block(0).id);
+    writer.end_lists();
+    bool looked = false;
+    files.before = [&](faulty_file_system::call which, std::string const& path) {
+      if (looked || which != faulty_file_system::call::rename || !path.ends_with(".manifest")) return;
+      looked = true;
+      CHECK(hidden().size() == 3);
+      (void)collect(folder.path());
+      CHECK(hidden().size() == 2);
+      CHECK_FALSE(hidden().contains(*left.begin()));
+    };
+    (void)writer.publish(april);
+    CHECK(looked);
+    CHECK(hidden() == std::set<std::string>{".note.tmp", "b.manifest"});
   }
 }
 
