@@ -241,7 +241,8 @@ TEST_SUITE("interrupted") {
     writer.end_lists();
     bool looked = false;
     files.before = [&](faulty_file_system::call which, std::string const& path) {
-      if (looked || which != faulty_file_system::call::rename || !path.ends_with(".manifest")) return;
+      if (looked || which != faulty_file_system::call::rename || !path.ends_with(".manifest"))
+        return;
       looked = true;
       CHECK(hidden().size() == 3);
       (void)collect(folder.path());
