@@ -165,6 +165,17 @@ GARBAGE = [
         '    found.insert(".blockstore/" + interrupted_file(name));', "    (void)name;",
         store("interrupted", "gc keeps what an interrupted dump has in the store until it is too old")),
     Protection(
+        "gc-living-copy", "a manifest that a living writer copies to its place is not taken for a "
+        "dead one's",
+        "src/store/interrupted.cpp", " || scratch_owner_lives(blockstore, std::string(owner))", "",
+        store("interrupted", "what a killed writer left beside a manifest's place goes with gc, "
+              "nothing else does")),
+    Protection(
+        "gc-other-hidden-files", "hidden files of others in an image's folder stay",
+        "src/store/interrupted.cpp", "!is_unique_stem(owner) || ", "",
+        store("interrupted", "what a killed writer left beside a manifest's place goes with gc, "
+              "nothing else does")),
+    Protection(
         "gc-moved-manifests", "manifests that people moved elsewhere below the folder count",
         "src/store/manifest_marks.cpp", '  everywhere.below("", found);', "",
         store("gc", "a manifest that a person moved elsewhere below the folder protects its blocks")),

@@ -188,7 +188,7 @@ def run(copy, chosen):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="names, and what each protects")
-    parser.add_argument("--only", metavar="NAME", action="append", default=[],
+    parser.add_argument("--only", metavar="NAME", action="extend", nargs="+", default=[],
                         help="this one; may be given several times")
     parser.add_argument("--folder", help="where the copy is to stay, below build/ or outside the tree (default: a "
                              "temporary folder)")
