@@ -162,16 +162,17 @@ bool verify_run::lacks(std::string const& manifest, block_id const& id) {
 void verify_run::add_range(std::string const& manifest, block_id const& id,
                            std::uint64_t offset_bytes, std::uint64_t length_bytes) {
   std::lock_guard const lock(mutex_);
-  if (!ranges_.empty()) {
-    auto& last = ranges_.back();
-    if (last.id == id && last.where.manifest == manifest &&
-        last.where.offset_bytes + last.where.length_bytes == offset_bytes) {
+  // One thread checks a manifest, but others tell of theirs in between.
+  if (auto const known = last_ranges_.find(manifest); known != last_ranges_.end()) {
+    auto& last = ranges_[known->second];
+    if (last.id == id && last.where.offset_bytes + last.where.length_bytes == offset_bytes) {
       last.where.length_bytes += length_bytes;
       return;
     }
   }
   ++report_.ranges_total;
   if (ranges_.size() < limits::verify_findings_max) {
+    last_ranges_.insert_or_assign(manifest, ranges_.size());
     ranges_.push_back({id, {0, manifest, offset_bytes, length_bytes}});
   }
 }

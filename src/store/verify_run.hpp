@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "store/block_check.hpp"
@@ -81,6 +82,7 @@ class verify_run {
     damaged_range where;
   };
   std::vector<range> ranges_;
+  std::unordered_map<std::string, std::size_t> last_ranges_;  // of each manifest, in ranges_
   std::atomic<std::uint64_t> blocks_{0};
   std::atomic<std::uint64_t> stored_bytes_{0};
   std::atomic<std::uint64_t> content_bytes_{0};

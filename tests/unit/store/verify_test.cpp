@@ -122,6 +122,19 @@ TEST_SUITE("verify") {
     check_store(folder.path());
   }
 
+  TEST_CASE("neighbours in one image are one range, however many threads tell of ranges") {
+    test_folder const folder;
+    put_blocks(folder.path(), 0, 2);
+    for (auto const* const name : {"a", "b", "c", "d", "e", "f"}) {
+      publish_image(folder.path(), name, std::vector<std::uint64_t>(3000, 1));
+    }
+    fs::remove(file_of(folder, 1));
+    work_monitor monitor;
+    auto const report = verify_store(folder.path(), {.threads = 4}, monitor);
+    CHECK(report.ranges_total == 6);
+    for (auto const& hit : ranges_of(report, 1)) CHECK(hit.length_bytes == 3000 * 4096);
+  }
+
   TEST_CASE("without repair nothing is changed") {
     test_folder const folder;
     put_blocks(folder.path(), 0, 3);
