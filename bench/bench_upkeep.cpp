@@ -1,8 +1,8 @@
 // What looking after a store costs: verify, gc and reindex, beside what the cores can do at
 // best with the same blocks.
 //
-//   bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [loose|pack] [THREADS]     DIR is a folder of the file
-//   system to measure
+//   bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [loose|pack] [THREADS] [all|gc]     DIR is a folder of
+//   the file system to measure; gc: only that is measured, and what deleting the files takes
 //
 // The store is synthetic: half of each block compresses. Each phase runs in a process of its own,
 // so that its memory is its own.
@@ -43,6 +43,7 @@ struct settings {
   std::uint32_t block_bytes = 4096;
   store_format kind = store_format::loose;
   unsigned threads = std::max(1U, std::thread::hardware_concurrency());
+  bool only_gc = false;
 };
 
 struct made_block {
@@ -264,7 +265,8 @@ void remove_index(settings const& s) {
 int main(int argc, char** argv) {
   settings s;
   if (argc < 2) {
-    std::fputs("usage: bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [FORMAT] [THREADS]\n", stderr);
+    std::fputs("usage: bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [FORMAT] [THREADS] [all|gc]\n",
+               stderr);
     return 2;
   }
   s.base = std::string(argv[1]) + format("/bench-upkeep-{}", ::getpid());
@@ -272,21 +274,26 @@ int main(int argc, char** argv) {
   if (argc > 3) s.block_bytes = static_cast<std::uint32_t>(std::strtoul(argv[3], nullptr, 10));
   if (argc > 4) s.kind = store_format_of(argv[4]).value_or(store_format::loose);
   if (argc > 5) s.threads = static_cast<unsigned>(std::strtoul(argv[5], nullptr, 10));
+  if (argc > 6) s.only_gc = std::string_view(argv[6]) == "gc";
   std::filesystem::create_directories(s.base);
   in_a_child([&] { return build(s); });
   for (int round = 0; round < 3; ++round) {
     if (s.kind == store_format::loose) in_a_child([&] { return limit_of_deleting(s); });
-    in_a_child([&] { return limit_of_cores(s, 1); });
-    in_a_child([&] { return limit_of_cores(s, sha256_at_once); });
-    in_a_child([&] { return limit_of_files(s); });
-    in_a_child([&] { return verify(s); });
+    if (!s.only_gc) {
+      in_a_child([&] { return limit_of_cores(s, 1); });
+      in_a_child([&] { return limit_of_cores(s, sha256_at_once); });
+      in_a_child([&] { return limit_of_files(s); });
+      in_a_child([&] { return verify(s); });
+    }
     in_a_child([&] { return collect(s, "nothing to free"); });
   }
-  in_a_child([&] { return reindex(s, false); });
-  remove_index(s);
-  in_a_child([&] { return reindex(s, false); });
-  remove_index(s);
-  in_a_child([&] { return reindex(s, true); });
+  if (!s.only_gc) {
+    in_a_child([&] { return reindex(s, false); });
+    remove_index(s);
+    in_a_child([&] { return reindex(s, false); });
+    remove_index(s);
+    in_a_child([&] { return reindex(s, true); });
+  }
   remove_images(s, 10, 20);
   remove_images(s, 0, 1);
   in_a_child([&] { return collect(s, "a tenth to free"); });

@@ -140,8 +140,8 @@ GARBAGE = [
         "} else if (false) {", TOLD_HELD),
     Protection(
         "gc-interrupted-gc", "gc ends what a gc that was cut off began, with nothing new to condemn",
-        "src/store/gc.cpp", "while (!monitor_.stop && !sweep_what_is_free()",
-        "while (!monitor_.stop && report_.condemned.blocks > 0 && !sweep_what_is_free()", CUT_GC),
+        "src/store/gc.cpp", "!monitor_.stop && !sweep_what_is_free(all)",
+        "!monitor_.stop && report_.condemned.blocks > 0 && !sweep_what_is_free(all)", CUT_GC),
     Protection(
         "gc-two-collections", "what several collections condemned is deleted, not the latest alone",
         "src/store/gc.cpp", "    auto const done = parts_.index->sweep(c.number, actions);",
@@ -189,7 +189,13 @@ GARBAGE = [
         "gc-half-read", "a gc that is stopped decides nothing by manifests that it has not read",
         "src/store/gc.cpp", "  return !report_.stopped;", "  return true;",
         store("gc", "told to stop, it decides nothing by half-read manifests"),
-        also=(("src/store/gc.cpp", "    if (monitor_.stop) return;\n    if (marks_", "    if (marks_"),)),
+        also=(("src/store/unneeded.cpp", "    if (monitor.stop) return;\n", ""),
+              ("src/store/unneeded.cpp", "    if (monitor_.stop) return;\n    runs_", "    runs_"),
+              ("src/store/unneeded.cpp", "  if (!monitor.stop) search", "  search"))),
+    Protection(
+        "gc-runs", "a row that a manifest names is not condemned with those on both sides of it",
+        "src/store/unneeded.cpp", "      goes_on = false;\n      continue;", "      continue;",
+        store("gc", "of more rows than a step takes, the ones that manifests name stay")),
     Protection(
         "gc-alone", "one collects at a time",
         "src/store/gc.cpp", "if (auto const lock = lock_file::try_for(path)) return",

@@ -242,7 +242,7 @@ inline constexpr std::size_t index_rows_per_step = 4096;  // of list(), remove()
 inline constexpr std::chrono::milliseconds sweep_step_time{20};
 inline constexpr std::size_t sweep_rows_per_step_first = 512;
 inline constexpr std::size_t sweep_rows_per_step_min = 32;
-inline constexpr std::size_t sweep_rows_per_step_max = 2048;
+inline constexpr std::size_t sweep_rows_per_step_max = 8192;
 inline constexpr std::size_t erased_files_per_task = 64;
 // Between two such steps: a waiting dump, which looks every index_busy_pause, gets its turn.
 inline constexpr std::chrono::milliseconds sweep_pause{1};

@@ -105,11 +105,12 @@ class block_shelf {
   // has no row any more.
   [[nodiscard]] virtual std::optional<std::string> quarantine(stored_block const& block) = 0;
 
-  // All that has no row and may be of a dump that was cut off, in steps; `step` is called by one
-  // thread at a time. `is_named` says whether a manifest names a block.
-  virtual void for_each_stray(
-      unsigned threads, work_monitor& monitor, std::function<bool(block_id const&)> const& is_named,
-      std::function<void(std::vector<stored_block> const&)> const& step) = 0;
+  // Blocks that have a file of their own in these folders (layout.hpp), `last_folder` not included,
+  // as far as names tell, in ascending order; none in packs.
+  [[nodiscard]] virtual std::vector<block_id> files_of(unsigned first_folder,
+                                                       unsigned last_folder) = 0;
+  // The size of one; 0 where it is not there.
+  [[nodiscard]] virtual std::uint64_t file_bytes(block_id const& id) = 0;
 
   // Blocks that nothing needs lose their bytes, or at least their claim to them.
   virtual void erase(std::span<stored_block const> blocks, unsigned threads) = 0;

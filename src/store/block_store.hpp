@@ -58,6 +58,12 @@ struct store_properties {
 struct store_stats {
   std::uint64_t blocks = 0;
   std::uint64_t stored_bytes = 0;  // compressed
+
+  store_stats& operator+=(store_stats const& other) noexcept {
+    blocks += other.blocks;
+    stored_bytes += other.stored_bytes;
+    return *this;
+  }
 };
 
 // Where a block's entry begins, in a store whose format is pack (FORMAT.md, "Packs"); zeros in

@@ -1,9 +1,10 @@
 #include "store/gc.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
-#include <mutex>
 #include <set>
+#include <span>
 #include <thread>
 
 #include "base/assert.hpp"
@@ -15,9 +16,9 @@
 #include "store/lease.hpp"
 #include "store/lock_file.hpp"
 #include "store/manifest_marks.hpp"
-#include "store/run_parallel.hpp"
 #include "store/store_error.hpp"
 #include "store/store_parts.hpp"
+#include "store/unneeded.hpp"
 
 namespace diskdump {
 
@@ -45,13 +46,12 @@ class collector {
   [[nodiscard]] bool mark();
   void count_only();
   void condemn();
-  void for_each_unnamed_row(std::function<void(std::vector<stored_block> const&)> const& step);
-  void for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step);
-  void note_leases();
+  void find(unneeded_steps const& steps);
+  [[nodiscard]] std::vector<collection> with_leases_noted();
   // The leases that keep a collection from being swept, of those that are held.
   [[nodiscard]] static std::vector<std::string> blocking(collection const& c,
                                                          std::vector<std::string> const& held);
-  [[nodiscard]] bool sweep_what_is_free();
+  [[nodiscard]] bool sweep_what_is_free(std::vector<collection> const& all);
   void sweep(std::vector<collection> const& free);
   [[nodiscard]] bool is_there(stored_block const& block);
   void reclaim();
@@ -65,8 +65,7 @@ class collector {
   store_parts parts_;
   manifest_marks marks_;
   gc_report report_;
-  std::uint64_t rows_in_manifests_ = 0;  // when what no manifest names was looked for
-  bool index_is_partial_ = false;        // it did not know all that manifests name then
+  bool index_is_partial_ = false;  // it did not know all that manifests name
   std::uint64_t needed_and_lost_ = 0;
   std::string first_lost_;
 };
@@ -81,46 +80,17 @@ bool collector::mark() {
   return !report_.stopped;
 }
 
-// Rows that no manifest names, in steps. What is put meanwhile may or may not be seen.
-void collector::for_each_unnamed_row(
-    std::function<void(std::vector<stored_block> const&)> const& step) {
-  std::vector<stored_block> found;
-  monitor_.enter("looking for blocks that no manifest names", parts_.index->stats().blocks);
-  parts_.index->list([&](stored_block const& block) {
-    ++monitor_.done;
-    if (monitor_.stop) return;
-    if (marks_.blocks().contains(block.id)) {
-      if (marks_.in_manifest(block.id)) ++rows_in_manifests_;
-      return;
-    }
-    found.push_back(block);
-    if (found.size() < limits::index_rows_per_step) return;
-    step(found);
-    found.clear();
-  });
-  if (!found.empty()) step(found);
-}
-
-// What neither a row nor a manifest knows: of dumps that were cut off, or that run now.
-void collector::for_each_stray(std::function<void(std::vector<stored_block> const&)> const& step) {
-  parts_.shelf->for_each_stray(
-      options_.threads, monitor_,
-      [this](block_id const& id) { return marks_.blocks().contains(id); }, step);
-}
-
 void collector::count_only() {
-  for (auto const& c : parts_.index->collections()) {
-    report_.pending.blocks += c.condemned.blocks;
-    report_.pending.stored_bytes += c.condemned.stored_bytes;
-  }
-  auto const count = [this](std::vector<stored_block> const& blocks) {
-    for (auto const& block : blocks) {
-      ++report_.condemned.blocks;
-      report_.condemned.stored_bytes += block.stored_bytes;
-    }
-  };
-  for_each_unnamed_row(count);
-  for_each_stray(count);
+  for (auto const& c : parts_.index->collections()) report_.pending += c.condemned;
+  auto& found = report_.condemned;
+  find({.rows =
+            [&](std::span<store_index::row_run const> runs) {
+              for (auto const& run : runs) found += run.rows;
+            },
+        .strays =
+            [&](std::span<stored_block const> files) {
+              for (auto const& file : files) found += {1, file.stored_bytes};
+            }});
   for (auto const& id : held_leases(base_)) {
     report_.waiting_for.push_back(lease_purpose(base_, id));
   }
@@ -130,33 +100,44 @@ void collector::count_only() {
 // puts it takes the mark off again.
 void collector::condemn() {
   std::optional<std::int64_t> number;
-  auto const note = [&](store_stats const& step) {
-    report_.condemned.blocks += step.blocks;
-    report_.condemned.stored_bytes += step.stored_bytes;
-    std::this_thread::sleep_for(limits::sweep_pause);
-  };
-  auto const own = [&] {
+  std::chrono::steady_clock::time_point last_step;
+  auto const begin_step = [&] {
+    std::this_thread::sleep_until(last_step + limits::sweep_pause);
     if (!number) number = parts_.index->begin_collection();
-    return *number;
   };
-  for_each_unnamed_row([&](std::vector<stored_block> const& blocks) {
-    note(parts_.index->condemn_rows(own(), blocks));
-  });
-  index_is_partial_ = rows_in_manifests_ < marks_.blocks_in_manifests();
-  for_each_stray([&](std::vector<stored_block> const& files) {
-    note(parts_.index->condemn_strays(own(), files));
-  });
+  auto const end_step = [&](store_stats const& step) {
+    report_.condemned += step;
+    last_step = std::chrono::steady_clock::now();
+  };
+  find({.rows =
+            [&](std::span<store_index::row_run const> runs) {
+              begin_step();
+              end_step(parts_.index->condemn_rows(*number, runs));
+            },
+        .strays =
+            [&](std::span<stored_block const> files) {
+              begin_step();
+              end_step(parts_.index->condemn_strays(*number, files));
+            }});
+}
+
+void collector::find(unneeded_steps const& steps) {
+  auto const rows_in_manifests = find_unneeded(parts_, marks_, options_.threads, monitor_, steps);
+  index_is_partial_ = rows_in_manifests < marks_.blocks_in_manifests();
 }
 
 // After the last block of a collection was condemned: a dump that was told that one of them is held
 // asked before, so its lease is among these, or it has ended and its manifest is there.
-void collector::note_leases() {
+std::vector<collection> collector::with_leases_noted() {
+  auto all = parts_.index->collections();
   std::optional<std::string> held;
-  for (auto const& c : parts_.index->collections()) {
+  for (auto& c : all) {
     if (c.leases) continue;
     if (!held) held = joined(held_leases(base_));
     parts_.index->set_leases(c.number, *held);
+    c.leases = held;
   }
+  return all;
 }
 
 std::vector<std::string> collector::blocking(collection const& c,
@@ -169,20 +150,19 @@ std::vector<std::string> collector::blocking(collection const& c,
 }
 
 // Deletes the blocks of every collection that no lease keeps any more. True when none is left.
-bool collector::sweep_what_is_free() {
+bool collector::sweep_what_is_free(std::vector<collection> const& all) {
   auto const held = held_leases(base_);
   std::vector<collection> free;
   std::set<std::string> waiting;
   report_.pending = {};
-  for (auto const& c : parts_.index->collections()) {
+  for (auto const& c : all) {
     auto const by = blocking(c, held);
     if (by.empty()) {
       free.push_back(c);
       continue;
     }
     waiting.insert(by.begin(), by.end());
-    report_.pending.blocks += c.condemned.blocks;
-    report_.pending.stored_bytes += c.condemned.stored_bytes;
+    report_.pending += c.condemned;
   }
   report_.waiting_for.clear();
   for (auto const& id : waiting) {
@@ -213,8 +193,7 @@ void collector::sweep(std::vector<collection> const& free) {
       .stopped = [this] { return monitor_.stop.load(); }};
   for (auto const& c : free) {
     auto const done = parts_.index->sweep(c.number, actions);
-    report_.freed.blocks += done.freed.blocks;
-    report_.freed.stored_bytes += done.freed.stored_bytes;
+    report_.freed += done.freed;
     report_.blocks_rescued += done.blocks_rescued;
   }
   report_.stopped = monitor_.stop;
@@ -258,8 +237,9 @@ gc_report collector::run() {
     return report_;
   }
   condemn();
-  note_leases();
-  while (!monitor_.stop && !sweep_what_is_free() && options_.wait) {
+  // Nobody else condemns blocks meanwhile, but each round sweeps some.
+  for (auto all = with_leases_noted(); !monitor_.stop && !sweep_what_is_free(all) && options_.wait;
+       all = parts_.index->collections()) {
     monitor_.enter("waiting for dumps to end", 0);
     std::this_thread::sleep_for(limits::lease_poll_interval);
   }

@@ -293,6 +293,8 @@ std::vector<store_index::known_block> store_index::known_between(block_id const&
   };
   take("blocks", false);
   if (reader->condemned) take("condemned", true);
+  // Who asks for a part next asks for another one.
+  reader->connection->release_memory();
   return found;
 }
 
@@ -324,6 +326,7 @@ bool store_index::for_each_row(char const* table,
         if (auto const row = sql_.row(select)) rows.push_back(*row);
       }
       if (count == limits::index_rows_per_step) after = std::move(last);
+      reader->connection->release_memory();
     }
     for (auto const& row : rows) {
       if (!each(row)) return false;

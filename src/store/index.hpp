@@ -104,9 +104,16 @@ class store_index {
 
   // Starts a collection and returns its number.
   [[nodiscard]] std::int64_t begin_collection();
-  // In one transaction each: takes the rows of these blocks away and notes them as condemned;
-  // notes these files, which have no row, as condemned. Returns what was condemned by this call.
-  store_stats condemn_rows(std::int64_t collection, std::span<stored_block const> blocks);
+  // Rows that were next to each other: those from `first` to `last`, both of them with it.
+  struct row_run {
+    block_id first;
+    block_id last;
+    store_stats rows;
+  };
+  // In one transaction each: takes the rows of these runs away, also those that came to one
+  // meanwhile, and notes them as condemned; notes these files, which have no row, as condemned.
+  // Returns what was condemned by this call.
+  store_stats condemn_rows(std::int64_t collection, std::span<row_run const> runs);
   store_stats condemn_strays(std::int64_t collection, std::span<stored_block const> files);
   // The leases that were held when the collection's last block had been condemned.
   void set_leases(std::int64_t collection, std::string const& leases);

@@ -21,8 +21,7 @@ std::vector<store_index::pack_use> store_index::packs_in_use() {
     auto const number = known.block.place.pack;
     auto& pack = packs.try_emplace(number, pack_use{.pack = number}).first->second;
     auto& stats = known.condemned ? pack.condemned : pack.rows;
-    ++stats.blocks;
-    stats.stored_bytes += known.block.stored_bytes;
+    stats += {1, known.block.stored_bytes};
     return true;
   });
   std::vector<pack_use> all;

@@ -47,13 +47,13 @@ std::string index_sql::insert_condemned(std::string_view or_what) const {
                    or_what);
 }
 
-std::string index_sql::condemn_row() const {
+std::string index_sql::condemn_rows() const {
   auto const* const columns = format_ == store_format::loose
                                   ? "hash, compressed_size"
                                   : "hash, compressed_size, pack, offset";
   return format(
       "INSERT OR REPLACE INTO condemned ({0}, stray, collection) "
-      "SELECT {0}, 0, ?2 FROM blocks WHERE hash = ?1",
+      "SELECT {0}, 0, ?3 FROM blocks WHERE hash >= ?1 AND hash <= ?2",
       columns);
 }
 

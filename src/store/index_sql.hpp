@@ -16,6 +16,7 @@ namespace diskdump {
 inline constexpr char const* sql_select_row = "SELECT 1 FROM blocks WHERE hash = ?1";
 inline constexpr char const* sql_select_condemned = "SELECT 1 FROM condemned WHERE hash = ?1";
 inline constexpr char const* sql_delete_row = "DELETE FROM blocks WHERE hash = ?1";
+inline constexpr char const* sql_delete_rows = "DELETE FROM blocks WHERE hash >= ?1 AND hash <= ?2";
 inline constexpr char const* sql_delete_condemned = "DELETE FROM condemned WHERE hash = ?1";
 // Both of our own tables, beside the one of 0.1.x, are there.
 inline constexpr char const* sql_count_own_tables =
@@ -52,8 +53,8 @@ class index_sql {
   [[nodiscard]] std::string insert_row(std::string_view or_what) const;
   // Adds ?5, ?6: stray, collection.
   [[nodiscard]] std::string insert_condemned(std::string_view or_what) const;
-  // Copies the row of ?1 there, for collection ?2.
-  [[nodiscard]] std::string condemn_row() const;
+  // Copies the rows from ?1 to ?2 there, both of them with it, for collection ?3.
+  [[nodiscard]] std::string condemn_rows() const;
   // "hash, compressed_size, pack, offset": what row() reads from column `first` on.
   [[nodiscard]] char const* row_columns() const noexcept;
 

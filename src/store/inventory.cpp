@@ -281,14 +281,12 @@ store_usage measure_store(std::string const& base, unsigned threads, work_monito
   store_stats held_named;
   size_survey(parts, marks).run([&](block_id const& id, std::uint64_t bytes) {
     if ((marks.of(id) & is_list) != 0) usage.lists.stored_bytes += bytes;
-    ++held_named.blocks;
-    held_named.stored_bytes += bytes;
+    held_named += {1, bytes};
   });
   usage.blocks_missing = marks.size() - held_named.blocks;
   usage.stored = parts.index->stats();
   for (auto const& c : parts.index->collections()) {
-    usage.condemned.blocks += c.condemned.blocks;
-    usage.condemned.stored_bytes += c.condemned.stored_bytes;
+    usage.condemned += c.condemned;
   }
   if (usage.stored.blocks == 0) usage.stored = held_named;
   usage.unnamed.blocks = usage.stored.blocks - std::min(usage.stored.blocks, held_named.blocks);

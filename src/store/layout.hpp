@@ -36,6 +36,13 @@ inline constexpr unsigned block_folders = 65536;
 [[nodiscard]] inline unsigned folder_of(block_id const& id) noexcept {
   return std::to_integer<unsigned>(id.bytes[0]) << 8 | std::to_integer<unsigned>(id.bytes[1]);
 }
+// The smallest digest of a folder; of one behind the last, which is not there, all zeros.
+[[nodiscard]] inline block_id first_of_folder(unsigned folder) noexcept {
+  block_id id;
+  id.bytes[0] = static_cast<std::byte>(folder >> 8);
+  id.bytes[1] = static_cast<std::byte>(folder);
+  return id;
+}
 using folder_filter = std::function<bool(unsigned folder)>;
 
 struct block_file {

@@ -2,7 +2,6 @@
 // in which the files lie on the disk.
 #include <algorithm>
 #include <iterator>
-#include <mutex>
 
 #include "base/limits.hpp"
 #include "store/block_check.hpp"
@@ -14,14 +13,6 @@
 namespace diskdump {
 
 namespace {
-
-// The smallest digest of a folder; of folder 65536, which is not there, all zeros.
-block_id first_of(unsigned folder) noexcept {
-  block_id id;
-  id.bytes[0] = static_cast<std::byte>(folder >> 8);
-  id.bytes[1] = static_cast<std::byte>(folder);
-  return id;
-}
 
 class loose_shelf final : public block_shelf {
  public:
@@ -76,9 +67,15 @@ class loose_shelf final : public block_shelf {
     return move_to_quarantine(files_, layout_, block.id).substr(layout_.in("").size());
   }
 
-  void for_each_stray(unsigned threads, work_monitor& monitor,
-                      std::function<bool(block_id const&)> const& is_named,
-                      std::function<void(std::vector<stored_block> const&)> const& step) override;
+  std::vector<block_id> files_of(unsigned first_folder, unsigned last_folder) override {
+    std::vector<block_id> found;
+    walk_block_files(files_, layout_, first_folder, last_folder, listing::names,
+                     [&](block_file const& file) { found.push_back(file.id); });
+    return found;
+  }
+  std::uint64_t file_bytes(block_id const& id) override {
+    return block_file_bytes(files_, layout_, id);
+  }
 
   void erase(std::span<stored_block const> blocks, unsigned threads) override {
     constexpr auto each = limits::erased_files_per_task;
@@ -124,7 +121,7 @@ std::vector<upkeep_block> loose_shelf::gather(upkeep_request const& request, uns
   walk_block_files(files_, layout_, first, last, request.detail, add, request.wanted);
   auto const files = found.size();
   auto const by_id = [](upkeep_block const& a, upkeep_block const& b) { return a.id < b.id; };
-  for (auto const& known : index_->known_between(first_of(first), first_of(last))) {
+  for (auto const& known : index_->known_between(first_of_folder(first), first_of_folder(last))) {
     if (request.wanted && !request.wanted(folder_of(known.block.id))) continue;
     upkeep_block const sought{.id = known.block.id};
     auto const end = found.begin() + static_cast<std::ptrdiff_t>(files);
@@ -167,40 +164,6 @@ void loose_shelf::for_each_window(upkeep_request const& request, unsigned thread
     if (window.size() >= limits::upkeep_files_per_window) hand_over();
   }
   if (!monitor.stop && !window.empty()) hand_over();
-}
-
-void loose_shelf::for_each_stray(
-    unsigned threads, work_monitor& monitor, std::function<bool(block_id const&)> const& is_named,
-    std::function<void(std::vector<stored_block> const&)> const& step) {
-  constexpr auto folders = limits::upkeep_folders_per_task;
-  monitor.enter("looking for files of dumps that were cut off", block_folders);
-  std::mutex stepping;
-  run_parallel(block_folders / folders, threads, [&](std::size_t i) {
-    if (monitor.stop) return;
-    auto const first = static_cast<unsigned>(i) * folders;
-    std::vector<block_id> ids;
-    walk_block_files(files_, layout_, first, first + folders, listing::names,
-                     [&](block_file const& file) {
-                       if (!is_named(file.id)) ids.push_back(file.id);
-                     });
-    // Files before rows, as in gather(). What is condemned already is known, too: in a large
-    // collection that is most of them.
-    std::vector<block_id> known;
-    if (!ids.empty()) {
-      for (auto const& row : index_->known_between(first_of(first), first_of(first + folders))) {
-        known.push_back(row.block.id);
-      }
-      std::sort(known.begin(), known.end());
-    }
-    std::vector<stored_block> strays;
-    for (auto const& id : ids) {
-      if (std::binary_search(known.begin(), known.end(), id)) continue;
-      strays.push_back({id, block_file_bytes(files_, layout_, id), {}});
-    }
-    monitor.done += folders;
-    std::lock_guard const lock(stepping);
-    if (!strays.empty()) step(strays);
-  });
 }
 
 }  // namespace

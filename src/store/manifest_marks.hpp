@@ -35,7 +35,11 @@ class manifest_marks {
   // Whether a manifest names it, and how many are so. What only an interrupted dump names need not
   // be in the store: its last blocks were on their way.
   [[nodiscard]] bool in_manifest(block_id const& id) const {
-    return (blocks_.of(id) & of_manifest) != 0;
+    return is_of_manifest(blocks_.of(id));
+  }
+  // The same of a block's bits.
+  [[nodiscard]] static bool is_of_manifest(std::uint8_t bits) noexcept {
+    return (bits & of_manifest) != 0;
   }
   [[nodiscard]] std::uint64_t blocks_in_manifests() const noexcept { return blocks_in_manifests_; }
   [[nodiscard]] std::uint64_t manifests() const noexcept { return read_.size(); }

@@ -67,8 +67,7 @@ class memory_store final : public block_store {
     store_stats total;
     for (auto const& [id, block] : blocks_) {
       if (!block.indexed) continue;
-      ++total.blocks;
-      total.stored_bytes += block.frame.size();
+      total += {1, block.frame.size()};
     }
     return total;
   }

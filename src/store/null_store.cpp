@@ -31,8 +31,7 @@ class null_store final : public block_store {
     auto const bytes = static_cast<std::uint32_t>(frame.size());
     std::lock_guard const lock(mutex_);
     if (remembers_ && !sizes_.try_emplace(id, bytes).second) return false;
-    ++put_.blocks;
-    put_.stored_bytes += bytes;
+    put_ += {1, bytes};
     return true;
   }
 

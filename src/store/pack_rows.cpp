@@ -155,9 +155,7 @@ void pack_rows::look_for(std::size_t index_of_range, std::vector<row>& rows) {
   run_parallel(limits::index_slices, threads_, [&](std::size_t slice) {
     if (stop_) return;
     auto const first_of = [](std::size_t which) {
-      block_id id;
-      id.bytes[0] = static_cast<std::byte>(which * (256 / limits::index_slices));
-      return id;
+      return first_of_folder(static_cast<unsigned>(which * (block_folders / limits::index_slices)));
     };
     // The last one ends where all zeros, to the index, is the end.
     auto found = store_.index.known_between(first_of(slice), first_of(slice + 1));

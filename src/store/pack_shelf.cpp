@@ -83,8 +83,8 @@ class pack_shelf final : public block_shelf {
   std::optional<std::string> quarantine(stored_block const& block) override;
 
   // An entry without a row is only space that the next compaction gives back.
-  void for_each_stray(unsigned, work_monitor&, std::function<bool(block_id const&)> const&,
-                      std::function<void(std::vector<stored_block> const&)> const&) override {}
+  std::vector<block_id> files_of(unsigned, unsigned) override { return {}; }
+  std::uint64_t file_bytes(block_id const&) override { return 0; }
   void erase(std::span<stored_block const>, unsigned) override {}
 
   reclaimed_space reclaim(work_monitor& monitor,

@@ -36,6 +36,9 @@ class sqlite_connection {
   // Rows that the last statement that was not a SELECT added, changed or removed.
   [[nodiscard]] int changes() const noexcept { return ::sqlite3_changes(handle_.get()); }
 
+  // Gives back the pages that it keeps in memory but does not use.
+  void release_memory() const noexcept { (void)::sqlite3_db_release_memory(handle_.get()); }
+
   [[nodiscard]] sqlite3* handle() const noexcept { return handle_.get(); }
 
  private:

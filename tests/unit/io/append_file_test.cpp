@@ -34,7 +34,7 @@ byte_vector content(std::string const& path) {
   return bytes;
 }
 
-constexpr std::size_t page = limits::direct_write_alignment_bytes;
+constexpr std::size_t page_bytes = limits::direct_write_alignment_bytes;
 
 }  // namespace
 
@@ -50,17 +50,17 @@ TEST_SUITE("append_file") {
       file.append(byte_view(bytes).subspan(100));
       file.sync();
     }
-    auto const end = bytes.size() / page * page;
+    auto const end = bytes.size() / page_bytes * page_bytes;
     auto cached = content(folder / "cached");
     auto const direct = content(folder / "direct");
     REQUIRE(direct.size() == end);
     REQUIRE(cached.size() == bytes.size());
-    CHECK(std::equal(direct.begin() + page, direct.end(), bytes.begin() + page));
-    std::copy(direct.begin() + page, direct.end(), cached.begin() + page);
+    CHECK(std::equal(direct.begin() + page_bytes, direct.end(), bytes.begin() + page_bytes));
+    std::copy(direct.begin() + page_bytes, direct.end(), cached.begin() + page_bytes);
     CHECK(cached == bytes);
   }
 
-  TEST_CASE("small pieces, and those that have time, go through the page cache") {
+  TEST_CASE("small pieces, and those that have time, go through the page_bytes cache") {
     scratch_directory const folder;
     auto const bytes = numbered(3 * limits::early_write_back_bytes_min);
     auto const small = limits::early_write_back_bytes_min - 1;
@@ -77,7 +77,7 @@ TEST_SUITE("append_file") {
     CHECK(content(folder / "late") == bytes);
   }
 
-  TEST_CASE("where direct writes are refused after all, the page cache takes everything") {
+  TEST_CASE("where direct writes are refused after all, the page_bytes cache takes everything") {
     scratch_directory const folder;
     auto const bytes = numbered(2 * limits::early_write_back_bytes_min + 5);
     {

@@ -134,12 +134,12 @@ void file_system_conformance(file_system& fs) {
     {
       auto const file = fs.create_appendable("a", write_back::early);
       REQUIRE(file);
-      constexpr std::size_t page = limits::direct_write_alignment_bytes;
+      constexpr std::size_t align = limits::direct_write_alignment_bytes;
       constexpr std::size_t large = limits::early_write_back_bytes_min;
       std::uint32_t next = 1;
       for (auto const size :
-           {std::size_t{64}, large + 3, page - 1, 3 * large + page - 1, std::size_t{0},
-            2 * large - (64 + large + 3 + page - 1 + 3 * large + page - 1) % page, large, page,
+           {std::size_t{64}, large + 3, align - 1, 3 * large + align - 1, std::size_t{0},
+            2 * large - (64 + large + 3 + align - 1 + 3 * large + align - 1) % align, large, align,
             limits::direct_write_bytes + large, large + 1}) {
         auto const begin = all.size();
         for (std::size_t i = 0; i < size; ++i) {

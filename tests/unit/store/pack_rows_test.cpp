@@ -24,7 +24,8 @@ struct rows_fixture {
     for (std::uint64_t i = 0; i < packs_in_all; ++i) {
       put_blocks(folder.path(), i * blocks_per_pack, blocks_per_pack);
     }
-    std::vector<stored_block> const two{{make_block(0).id, 0, {}}, {make_block(1).id, 0, {}}};
+    std::vector<store_index::row_run> const two{{make_block(0).id, make_block(0).id, {}},
+                                                {make_block(1).id, make_block(1).id, {}}};
     auto const index = open();
     (void)index->condemn_rows(index->begin_collection(), two);
   }

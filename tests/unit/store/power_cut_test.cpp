@@ -28,7 +28,7 @@ std::string dump(std::string const& base, std::string const& name,
                  std::vector<std::uint64_t> const& numbers, file_system* files,
                  durability level = durability::barrier) {
   auto const store =
-      open_test_store(base, {.create_block_bytes = 4096, .level = level, .files = files});
+      open_test_store(base, {.level = level, .create_block_bytes = 4096, .files = files});
   dump_lease const lease(base, name);
   clock_source::wall const day{std::chrono::seconds(1776996000)};
   manifest_header header;

@@ -37,7 +37,8 @@ bool has(std::string const& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
 
-constexpr transport_choice both[] = {transport_choice::libssh2, transport_choice::openssh};
+constexpr transport_choice both_transports[] = {transport_choice::libssh2,
+                                                transport_choice::openssh};
 
 // An ssh-agent that ends with the object.
 class key_agent {
@@ -87,7 +88,7 @@ TEST_SUITE("ssh_connect") {
     auto const key = run_or_throw({"ssh-keygen", "-lf", sshd.folder().path("host_ed25519.pub")});
     auto const print = key.substr(4, key.find(' ', 4) - 4);
     test_context test;
-    for (auto const transport : both) {
+    for (auto const transport : both_transports) {
       auto const failure = refused(test, sshd, sshd.options(transport));
       CHECK(failure.code() == transport_errc::host_key_unknown);
       CHECK(failure.kind() == severity::permanent);
@@ -100,7 +101,7 @@ TEST_SUITE("ssh_connect") {
   }
 
   TEST_CASE("a new host key is accepted on request, remembered, and holds from then on") {
-    for (auto const transport : both) {
+    for (auto const transport : both_transports) {
       sshd_fixture sshd;
       std::filesystem::remove(sshd.folder().path("known_hosts"));
       test_context test;
@@ -121,7 +122,7 @@ TEST_SUITE("ssh_connect") {
     sshd.folder().write("known_hosts", "# one line\n" + sshd.known_hosts_line("other"));
     auto const before = sshd.folder().read("known_hosts");
     test_context test;
-    for (auto const transport : both) {
+    for (auto const transport : both_transports) {
       auto options = sshd.options(transport);
       options.accept_new_host_keys = true;
       auto const failure = refused(test, sshd, options);
@@ -298,7 +299,7 @@ TEST_SUITE("ssh_connect") {
   TEST_CASE("names that do not resolve, refused ports and other servers are told apart") {
     sshd_fixture sshd;
     test_context test;
-    for (auto const transport : both) {
+    for (auto const transport : both_transports) {
       auto options = sshd.options(transport);
       auto const unknown =
           test.failure_of(connect_ssh(test.context(), "no-such-host.invalid", options));
