@@ -183,7 +183,7 @@ bool compaction::copy_one(std::uint32_t number, std::span<store_index::known_blo
     if (block.stored_bytes > limits::stored_block_bytes_max) return byte_view();
     try {
       return pack.view(block.place.offset, limits::pack_entry_header_bytes + block.stored_bytes,
-                       limits::pack_read_bytes);
+                       limits::upkeep_bytes_per_read);
     } catch (error const& failure) {
       if (!is_medium_error(failure)) throw;
       return byte_view();

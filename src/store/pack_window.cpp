@@ -25,9 +25,9 @@ byte_view pack_window::view(std::uint64_t offset_bytes, std::size_t bytes,
   bool const inside =
       offset_bytes >= begin_ && offset_bytes + bytes <= begin_ + bytes_.size() && !bytes_.empty();
   if (!inside) {
-    auto found = read(offset_bytes, bytes, ahead_bytes);
+    bytes_ = {};  // two of them are not needed
     begin_ = offset_bytes;
-    bytes_ = found ? std::move(*found) : byte_vector();
+    if (auto found = read(offset_bytes, bytes, ahead_bytes)) bytes_ = std::move(*found);
   }
   auto const at = static_cast<std::size_t>(offset_bytes - begin_);
   return byte_view(bytes_).subspan(at, std::min(bytes, bytes_.size() - at));
