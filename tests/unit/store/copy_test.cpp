@@ -267,32 +267,21 @@ TEST_SUITE("copy") {
   }
 
   TEST_CASE("at every write the power is cut: what is there restores, and the next copy is whole") {
-    for (auto const [which, how] : every_power_cut()) {
+    for (auto const& [which, how] : every_power_cut()) {
       CAPTURE(static_cast<int>(which));
       CAPTURE(static_cast<int>(how));
-      bool reached_end = false;
-      std::uint64_t cuts = 0;
-      for (std::uint64_t at = 1; !reached_end; ++at) {
-        CAPTURE(at);
+      auto const cuts = at_every_write([&](std::uint64_t at) {
         two_stores stores(store_format::loose, which);
         auto const first = publish_image(stores.one.path(), "first", {0, 1, 2});
         auto const second = publish_image(stores.one.path(), "second", {2, 3, 4, 5});
         stores.to.reset();
         image_copy done;
-        {
-          faulty_file_system files(stores.other.path());
-          files.fail_at(at, true);
-          try {
-            auto const to = open_test_store(stores.other.path(), {.files = &files});
-            image_copier copier({stores.one.path(), *stores.from},
-                                {stores.other.path(), *to, &files}, 1, stores.monitor);
-            for (auto const& path : {first, second}) done = copier.copy(stores.one / path);
-          } catch (error const&) {
-          }
-          reached_end = !files.has_failed();
-          files.cut_power(how);
-        }
-        cuts += reached_end ? 0 : 1;
+        bool const was_cut = cut_at_write(stores.other.path(), at, how, [&](file_system& files) {
+          auto const to = open_test_store(stores.other.path(), {.files = &files});
+          image_copier copier({stores.one.path(), *stores.from}, {stores.other.path(), *to, &files},
+                              1, stores.monitor);
+          for (auto const& path : {first, second}) done = copier.copy(stores.one / path);
+        });
         check_store(stores.other.path());
         if (done.outcome == image_copy::kind::copied) {
           CHECK(fs::exists(stores.other / done.path));
@@ -301,7 +290,8 @@ TEST_SUITE("copy") {
         for (auto const& path : {first, second}) (void)stores.copy(path);
         check_store(stores.other.path());
         CHECK(list_manifests(stores.other.path(), nullptr).size() == 2);
-      }
+        return was_cut;
+      });
       CHECK(cuts > 10);
     }
   }

@@ -424,32 +424,25 @@ TEST_SUITE("digest_list") {
   }
 
   TEST_CASE("at every write of a dump with lists the power is cut, and every manifest is whole") {
-    for (auto const [which, how] : every_power_cut()) {
+    for (auto const& [which, how] : every_power_cut()) {
       if (which != store_format::pack) continue;
       CAPTURE(static_cast<int>(how));
-      bool reached_end = false;
-      for (std::uint64_t at = 1; !reached_end; ++at) {
-        CAPTURE(at);
+      auto const cuts = at_every_write([&](std::uint64_t at) {
         test_folder const folder;
         make_store(folder.path(), which);
         (void)publish_large(folder.path(), "before");
-        {
-          faulty_file_system files(folder.path());
-          files.fail_at(at, true);
-          try {
-            auto const store = open_test_store(folder.path(), {.files = &files});
-            manifest_writer writer(folder.path(), "during", header_of_image(full + 1), *store,
-                                   &files);
-            for (std::uint64_t i = 0; i <= full; ++i) writer.add(make_block(i % 6).id);
-            store->barrier();
-            (void)writer.publish(list_day);
-          } catch (error const&) {
-          }
-          reached_end = !files.has_failed();
-          files.cut_power(how);
-        }
+        bool const was_cut = cut_at_write(folder.path(), at, how, [&](file_system& files) {
+          auto const store = open_test_store(folder.path(), {.files = &files});
+          manifest_writer writer(folder.path(), "during", header_of_image(full + 1), *store,
+                                 &files);
+          for (std::uint64_t i = 0; i <= full; ++i) writer.add(make_block(i % 6).id);
+          store->barrier();
+          (void)writer.publish(list_day);
+        });
         check_store(folder.path());
-      }
+        return was_cut;
+      });
+      CHECK(cuts > 6);
     }
   }
 }

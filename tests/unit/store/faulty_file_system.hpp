@@ -267,4 +267,29 @@ inline std::vector<std::pair<store_format, faulty_file_system::cut>> every_power
   return cases;
 }
 
+// Runs `action` with files whose power goes at their `at`-th write; true where it went, and false
+// where `action` came through.
+template <class Action>
+[[nodiscard]] bool cut_at_write(std::string const& base, std::uint64_t at,
+                                faulty_file_system::cut how, Action const& action) {
+  faulty_file_system files(base);
+  files.fail_at(at, true);
+  try {
+    action(files);
+  } catch (error const&) {
+  }
+  bool const was_cut = files.has_failed();
+  files.cut_power(how);
+  return was_cut;
+}
+
+// Runs `trial` with 1, 2, … until it says that nothing was cut any more. How many cuts that were.
+template <class Trial>
+std::uint64_t at_every_write(Trial const& trial) {
+  for (std::uint64_t at = 1;; ++at) {
+    CAPTURE(at);
+    if (!trial(at)) return at - 1;
+  }
+}
+
 }  // namespace diskdump

@@ -410,13 +410,10 @@ TEST_SUITE("gc") {
   }
 
   TEST_CASE("the power is cut at every write of a collection") {
-    for (auto const [format, how] : every_power_cut()) {
+    for (auto const& [format, how] : every_power_cut()) {
       CAPTURE(static_cast<int>(format));
       CAPTURE(static_cast<int>(how));
-      bool reached_end = false;
-      std::uint64_t cuts = 0;
-      for (std::uint64_t at = 1; !reached_end; ++at) {
-        CAPTURE(at);
+      auto const cuts = at_every_write([&](std::uint64_t at) {
         test_folder const folder;
         make_store(folder.path(), format);
         put_blocks(folder.path(), 0, 6);
@@ -425,17 +422,9 @@ TEST_SUITE("gc") {
         if (format == store_format::loose) {
           write_text(block_file(folder.path(), make_block(50).id), "torn");
         }
-        {
-          faulty_file_system files(folder.path());
-          files.fail_at(at, true);
-          try {
-            (void)collect(folder.path(), {.files = &files});
-          } catch (error const&) {
-          }
-          reached_end = !files.has_failed();
-          files.cut_power(how);
-        }
-        cuts += reached_end ? 0 : 1;
+        bool const was_cut = cut_at_write(folder.path(), at, how, [&](file_system& files) {
+          (void)collect(folder.path(), {.files = &files});
+        });
         check_store(folder.path());
         // A dump of the same blocks succeeds at this moment, and the next gc ends the work.
         {
@@ -453,7 +442,8 @@ TEST_SUITE("gc") {
         auto const lists = format == store_format::loose ? 0U : 2U;
         CHECK(open_test_store(folder.path())->stats().blocks == 6 + lists);
         if (format == store_format::loose) CHECK(blocks_of(folder.path()) == 6);
-      }
+        return was_cut;
+      });
       // Packs: copy two blocks' files at most, then remove two.
       CHECK(cuts > (format == store_format::loose ? 8 : 4));
     }

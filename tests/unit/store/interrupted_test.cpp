@@ -199,13 +199,7 @@ TEST_SUITE("interrupted") {
   }
 
   TEST_CASE("what a killed writer left beside a manifest's place goes with gc, nothing else does") {
-    test_folder const folder;
-    test_folder const elsewhere(std::filesystem::temp_directory_path().string());
-    (void)open_test_store(folder.path());
-    std::filesystem::copy(folder / ".blockstore", elsewhere / "moved",
-                          std::filesystem::copy_options::recursive);
-    std::filesystem::remove_all(folder / ".blockstore");
-    std::filesystem::create_directory_symlink(elsewhere / "moved", folder / ".blockstore");
+    divided_store_folder const folder;
     auto const hidden = [&] {
       std::set<std::string> names;
       for (auto const& entry : std::filesystem::directory_iterator(folder / "2026/04/24")) {

@@ -264,27 +264,18 @@ TEST_SUITE("loose_store_faults") {
   TEST_CASE("the power may go at any call: every row stays true and the next dump succeeds") {
     std::vector<test_block> blocks;
     for (std::uint64_t i = 0; i < 6; ++i) blocks.push_back(make_block(20 + i));
-    bool reached_end = false;
-    std::uint64_t cuts = 0;
-    for (std::uint64_t n = 1; !reached_end; ++n) {
+    auto const cuts = at_every_write([&](std::uint64_t at) {
       test_folder const folder;
       (void)open_test_store(folder.path());
-      {
-        faulty_file_system files(folder.path());
-        files.fail_at(n, true);
-        try {
-          auto const store = open_store(folder.path(), with(files));
-          for (std::size_t i = 0; i < 3; ++i) (void)store->put(blocks[i].id, blocks[i].frame);
-          store->barrier();
-          store->remove(std::span(&blocks[0].id, 1));
-          for (auto const& block : blocks) (void)store->put(block.id, block.frame);
-          store->barrier();
-        } catch (error const&) {
-        }
-        reached_end = !files.has_failed();
-        files.cut_power();
-      }
-      cuts += reached_end ? 0 : 1;
+      auto const how = faulty_file_system::cut::empties_files;
+      bool const was_cut = cut_at_write(folder.path(), at, how, [&](faulty_file_system& files) {
+        auto const store = open_store(folder.path(), with(files));
+        for (std::size_t i = 0; i < 3; ++i) (void)store->put(blocks[i].id, blocks[i].frame);
+        store->barrier();
+        store->remove(std::span(&blocks[0].id, 1));
+        for (auto const& block : blocks) (void)store->put(block.id, block.frame);
+        store->barrier();
+      });
       check_rows_are_true(folder.path());
       auto const store = open_test_store(folder.path());
       for (auto const& block : blocks) (void)store->put(block.id, block.frame);
@@ -294,7 +285,8 @@ TEST_SUITE("loose_store_faults") {
       CHECK(files_below(folder / ".blockstore/tmp") == 2);  // the lock and the room
       CHECK(std::distance(fs::directory_iterator(folder / ".blockstore/tmp"),
                           fs::directory_iterator()) == 2);
-    }
+      return was_cut;
+    });
     CHECK(cuts > 20);
   }
 

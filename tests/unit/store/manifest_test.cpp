@@ -297,13 +297,7 @@ TEST_SUITE("manifest") {
   }
 
   TEST_CASE("it is kept as well where .blockstore is on another file system") {
-    test_folder const folder;
-    test_folder const elsewhere(std::filesystem::temp_directory_path().string());
-    (void)open_test_store(folder.path());
-    std::filesystem::copy(folder / ".blockstore", elsewhere / "moved",
-                          std::filesystem::copy_options::recursive);
-    std::filesystem::remove_all(folder / ".blockstore");
-    std::filesystem::create_directory_symlink(elsewhere / "moved", folder / ".blockstore");
+    divided_store_folder const folder;
     faulty_file_system files(folder.path());
     manifest_writer writer(folder.path(), "a", sample_header(4096), &files);
     writer.add(make_block(0).id);
@@ -321,13 +315,7 @@ TEST_SUITE("manifest") {
   }
 
   TEST_CASE("a full disk leaves no part of a manifest that comes from another file system") {
-    test_folder const folder;
-    test_folder const elsewhere(std::filesystem::temp_directory_path().string());
-    (void)open_test_store(folder.path());
-    std::filesystem::copy(folder / ".blockstore", elsewhere / "moved",
-                          std::filesystem::copy_options::recursive);
-    std::filesystem::remove_all(folder / ".blockstore");
-    std::filesystem::create_directory_symlink(elsewhere / "moved", folder / ".blockstore");
+    divided_store_folder const folder;
     faulty_file_system files(folder.path());
     {
       manifest_writer writer(folder.path(), "a", sample_header(4096), &files);

@@ -74,29 +74,18 @@ class common_power {
 TEST_SUITE("power_cut") {
   TEST_CASE(
       "at every write of a dump, what is there afterwards restores and the next dump succeeds") {
-    for (auto const [format, how] : every_power_cut()) {
+    for (auto const& [format, how] : every_power_cut()) {
       CAPTURE(static_cast<int>(format));
       CAPTURE(static_cast<int>(how));
-      bool reached_end = false;
-      std::uint64_t cuts = 0;
-      for (std::uint64_t at = 1; !reached_end; ++at) {
-        CAPTURE(at);
+      auto const cuts = at_every_write([&](std::uint64_t at) {
         test_folder const folder;
         make_store(folder.path(), format);
         (void)dump(folder.path(), "before", {1, 2, 3}, nullptr);
         bool published = false;
-        {
-          faulty_file_system files(folder.path());
-          files.fail_at(at, true);
-          try {
-            (void)dump(folder.path(), "during", {2, 3, 4, 5, 6}, &files);
-            published = true;
-          } catch (error const&) {
-          }
-          reached_end = !files.has_failed();
-          files.cut_power(how);
-        }
-        cuts += reached_end ? 0 : 1;
+        bool const was_cut = cut_at_write(folder.path(), at, how, [&](file_system& files) {
+          (void)dump(folder.path(), "during", {2, 3, 4, 5, 6}, &files);
+          published = true;
+        });
         check_store(folder.path());
         // A dump that said it was done is there.
         if (published) CHECK(std::filesystem::exists(folder / "2026/04/24/during.manifest"));
@@ -111,13 +100,14 @@ TEST_SUITE("power_cut") {
         // Nothing temporary is left by the one that was cut off.
         auto const tmp = folder / ".blockstore/tmp";
         CHECK(std::filesystem::is_empty(tmp));
-      }
+        return was_cut;
+      });
       CHECK(cuts > (format == store_format::loose ? 20 : 8));
     }
   }
 
   TEST_CASE("what a dump without durability brought is durable once a later one names it") {
-    for (auto const [format, how] : every_power_cut()) {
+    for (auto const& [format, how] : every_power_cut()) {
       CAPTURE(static_cast<int>(format));
       CAPTURE(static_cast<int>(how));
       // With something of its own to store, and without.
@@ -142,13 +132,10 @@ TEST_SUITE("power_cut") {
   }
 
   TEST_CASE("at every write of a prune, every manifest that is left restores") {
-    for (auto const [format, how] : every_power_cut()) {
+    for (auto const& [format, how] : every_power_cut()) {
       CAPTURE(static_cast<int>(format));
       CAPTURE(static_cast<int>(how));
-      bool reached_end = false;
-      std::uint64_t cuts = 0;
-      for (std::uint64_t at = 1; !reached_end; ++at) {
-        CAPTURE(at);
+      auto const cuts = at_every_write([&](std::uint64_t at) {
         test_folder const folder;
         make_store(folder.path(), format);
         for (std::uint64_t version = 0; version < 4; ++version) {
@@ -163,17 +150,7 @@ TEST_SUITE("power_cut") {
           }
           (void)collect_garbage(folder.path(), {.files = &files}, monitor);
         };
-        {
-          faulty_file_system files(folder.path());
-          files.fail_at(at, true);
-          try {
-            prune(files);
-          } catch (error const&) {
-          }
-          reached_end = !files.has_failed();
-          files.cut_power(how);
-        }
-        cuts += reached_end ? 0 : 1;
+        bool const was_cut = cut_at_write(folder.path(), at, how, prune);
         check_store(folder.path());
         CHECK(std::filesystem::exists(folder / "2026/04/24/image.4.manifest"));
         // The next one ends the work.
@@ -181,7 +158,8 @@ TEST_SUITE("power_cut") {
         prune(*files);
         check_store(folder.path());
         CHECK(stored_in(folder.path(), format) == (format == store_format::loose ? 4U : 5U));
-      }
+        return was_cut;
+      });
       CHECK(cuts > 6);
     }
   }
@@ -193,17 +171,15 @@ TEST_SUITE("power_cut") {
       for (auto const how : {files_cut::empties_files, files_cut::undoes_changes}) {
         CAPTURE(static_cast<int>(format));
         CAPTURE(static_cast<int>(how));
-        bool reached_end = false;
-        std::uint64_t cuts = 0;
         std::uint64_t dropped = 0;
-        for (std::uint64_t at = 1; !reached_end; ++at) {
-          CAPTURE(at);
+        auto const cuts = at_every_write([&](std::uint64_t at) {
           test_folder const folder;
           power_cut_vfs index;
           make_store(folder.path(), format);
           (void)dump(folder.path(), "before", {1, 2, 3}, nullptr);
           std::filesystem::remove(folder / dump(folder.path(), "gone", {3, 8, 9}, nullptr));
           bool published = false;
+          bool was_cut = false;
           {
             faulty_file_system files(folder.path());
             common_power const power(files, index, at);
@@ -213,14 +189,13 @@ TEST_SUITE("power_cut") {
               (void)collect(folder.path(), {.files = &files});
             } catch (error const&) {
             }
-            reached_end = !power.is_gone();
+            was_cut = power.is_gone();
             files.before = {};
             files.cut_power(how);
           }
           // In turn, since a round of all takes half a minute.
           index.cut_power(at % 2 == 0 ? index_cut::drops_all : index_cut::drops_some,
                           static_cast<std::uint32_t>(at));
-          cuts += reached_end ? 0 : 1;
           check_store(folder.path());
           if (published) CHECK(std::filesystem::exists(folder / "2026/04/24/during.manifest"));
           (void)dump(folder.path(), "after", {4, 5, 6, 7}, nullptr);
@@ -229,7 +204,8 @@ TEST_SUITE("power_cut") {
           auto const lists = format == store_format::loose ? 0U : manifests_of(folder.path());
           CHECK(stored_in(folder.path(), format) == 7 + lists);
           dropped += index.dropped();
-        }
+          return was_cut;
+        });
         CHECK(cuts > 40);
         CHECK(dropped > 0);
       }
@@ -242,14 +218,13 @@ TEST_SUITE("power_cut") {
       for (auto const index_how : {index_cut::drops_all, index_cut::drops_some}) {
         CAPTURE(static_cast<int>(format));
         CAPTURE(static_cast<int>(index_how));
-        bool reached_end = false;
-        for (std::uint64_t at = 1; !reached_end; ++at) {
-          CAPTURE(at);
+        auto const cuts = at_every_write([&](std::uint64_t at) {
           test_folder const folder;
           power_cut_vfs index;
           make_store(folder.path(), format);
           (void)dump(folder.path(), "before", {1, 2, 3}, nullptr);
           std::filesystem::remove(index_path(folder / ".blockstore", format));
+          bool was_cut = false;
           {
             faulty_file_system files(folder.path());
             common_power const power(files, index, at);
@@ -257,14 +232,16 @@ TEST_SUITE("power_cut") {
               (void)open_test_store(folder.path(), {.files = &files});
             } catch (error const&) {
             }
-            reached_end = !power.is_gone();
+            was_cut = power.is_gone();
             files.before = {};
             files.cut_power();
           }
           index.cut_power(index_how, static_cast<std::uint32_t>(at));
           check_store(folder.path());
           CHECK(stored_in(folder.path(), format) == (format == store_format::loose ? 3U : 4U));
-        }
+          return was_cut;
+        });
+        CHECK(cuts > 6);
       }
     }
   }

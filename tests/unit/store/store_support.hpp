@@ -48,6 +48,19 @@ class test_folder {
   std::string path_;
 };
 
+// A folder for a store whose .blockstore is on another file system than its images.
+class divided_store_folder {
+ public:
+  divided_store_folder();
+
+  [[nodiscard]] std::string const& path() const noexcept { return images_.path(); }
+  [[nodiscard]] std::string operator/(std::string_view name) const { return images_ / name; }
+
+ private:
+  test_folder images_;
+  test_folder elsewhere_{std::filesystem::temp_directory_path().string()};
+};
+
 struct test_block {
   byte_vector raw;
   byte_vector frame;
@@ -119,6 +132,14 @@ inline std::unique_ptr<block_store> open_test_store(std::string const& base,
                                                     store_open_options options = {}) {
   if (!options.create_block_bytes && !options.read_only) options.create_block_bytes = 4096;
   return open_store(base, options);
+}
+
+inline divided_store_folder::divided_store_folder() {
+  (void)open_test_store(path());
+  auto const blockstore = images_ / ".blockstore";
+  std::filesystem::copy(blockstore, elsewhere_ / "moved", std::filesystem::copy_options::recursive);
+  std::filesystem::remove_all(blockstore);
+  std::filesystem::create_directory_symlink(elsewhere_ / "moved", blockstore);
 }
 
 inline void make_store(std::string const& base, store_format which) {
