@@ -5,6 +5,10 @@ import sys
 import unittest
 
 
+# What a failed case has to tell besides its failure; shown last, where a long output is not cut.
+remarks = []
+
+
 def on_terminate(number, frame):
     # Unlike SystemExit this passes through a case, and what was registered with atexit still runs.
     raise KeyboardInterrupt
@@ -19,6 +23,8 @@ def run(suite, verbosity=2):
     passed = max(0, result.testsRun - failed - skipped)
     for case, reason in result.skipped:
         print(f"skipped: {case.id().split('.', 1)[-1]}: {reason}")
+    for remark in remarks:
+        print(remark)
     print(f"[cases] {passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 0 if result.wasSuccessful() else 1
 

@@ -25,6 +25,7 @@ BUILD = os.path.abspath(os.environ.get("DISKDUMP_TEST_BUILD", os.path.join(HERE,
 DISKDUMP = os.path.join(BUILD, "src/cli/diskdump")
 SANITIZED = bool(os.environ.get("DISKDUMP_TEST_SANITIZED"))
 # A trimmed run has smaller images and leaves out what only repeats a scenario.
+SERVER_LINES = 20  # of its log, after a failure
 TRIMMED = bool(os.environ.get("DISKDUMP_TEST_TRIMMED"))
 # Everything is asked for, however long it takes.
 LONG = bool(os.environ.get("DISKDUMP_TEST_LONG"))
@@ -214,8 +215,18 @@ class Scenario(unittest.TestCase):
         os.chmod(self.folder, 0o755)
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.servers = []  # each Sshd of the case
+        self.addCleanup(self.remark_what_servers_said)
         self.store = os.path.join(self.folder, "store")
         os.mkdir(self.store)
+
+    def remark_what_servers_said(self):
+        result = self._outcome.result
+        if not any(getattr(case, "test_case", case) is self
+                   for case, _ in result.failures + result.errors):
+            return
+        for server in self.servers:
+            said = "\n  ".join(server.log_text().splitlines()[-SERVER_LINES:])
+            cases.remarks.append(f"{self.id()}: sshd on port {server.port} said last:\n  {said}")
 
     def path(self, *names):
         return os.path.join(self.folder, *names)

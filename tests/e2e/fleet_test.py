@@ -125,7 +125,7 @@ class Together(Fleet):
         pictures = [images.random_image(SIZE, seed=i) for i in range(4)]
         pictures.append(images.random_image(LARGE, seed=4))
         relay.cut_after(LARGE // 2)
-        done = self.dump("--retries", "1", "--timeout", "4",
+        done = self.dump("--retries", "2", "--timeout", "4",
                          *[w for name, image in zip(good, pictures)
                            for w in (f"{name}:{image}", "--as", name)],
                          f"cut:{pictures[4]}", "--as", "cut", "away:/dev/sda", "--as", "away",
@@ -135,7 +135,8 @@ class Together(Fleet):
         for name, image in zip([*good, "cut"], pictures):
             self.assertEqual(events[name]["status"], "ok", done.text)
             self.assert_restores(name, image)
-        self.assertEqual(events["cut"]["attempts"], 2)
+        # An sshd was seen to reset the second connection before its first word, on a busy machine.
+        self.assertIn(events["cut"]["attempts"], (2, 3))
         self.assertLess(events["cut"]["bytes_wire"], 1.1 * LARGE)
         for name, words in (("away", "(?i)refused"), ("liar", "does not have the announced digest"),
                             ("silent", "(?i)not a byte"), ("absent", "(?i)no such|absent")):
