@@ -51,6 +51,8 @@ TEST_SUITE("gc") {
     auto const report = collect(folder.path());
     CHECK(report.freed.blocks == 0);
     CHECK(report.pending.blocks == 2);
+    // Who begins later was not told of them.
+    dump_lease const later(folder.path(), "began after that gc");
     lease.reset();
     CHECK(collect(folder.path()).freed.blocks == 2);
     CHECK(blocks_of(folder.path()) == 0);
