@@ -2,7 +2,7 @@
 // best with the same blocks.
 //
 //   bench_upkeep DIR [BLOCKS] [BLOCK_BYTES] [loose|pack] [THREADS] [all|gc]     DIR is a folder of
-//   the file system to measure; gc: only that is measured, and what deleting the files takes
+//   the file system to measure; gc: only that, and what the kernel takes for its files
 //
 // The store is synthetic: half of each block compresses. Each phase runs in a process of its own,
 // so that its memory is its own.
@@ -181,6 +181,21 @@ std::string limit_of_files(settings const& s) {
                 static_cast<double>(bytes) / seconds / 1e6);
 }
 
+// Listing the folders of blocks, and nothing else.
+std::string limit_of_listing(settings const& s) {
+  auto const files = make_posix_file_system(s.base + "/.blockstore");
+  std::atomic<std::uint64_t> found{0};
+  auto const seconds = seconds_of([&] {
+    run_parallel(256, s.threads, [&](std::size_t high) {
+      for (unsigned low = 0; low < 256; ++low) {
+        found += files->list_directory(format("{:02x}/{:02x}", high, low)).size();
+      }
+    });
+  });
+  return format("list the folders: {:.3f} s, {:.0f} blocks/s", seconds,
+                static_cast<double>(found) / seconds);
+}
+
 // Deleting as many files as gc deletes, in as many folders, and nothing else. They are copies of
 // it.
 std::string limit_of_deleting(settings const& s) {
@@ -278,7 +293,10 @@ int main(int argc, char** argv) {
   std::filesystem::create_directories(s.base);
   in_a_child([&] { return build(s); });
   for (int round = 0; round < 3; ++round) {
-    if (s.kind == store_format::loose) in_a_child([&] { return limit_of_deleting(s); });
+    if (s.kind == store_format::loose) {
+      in_a_child([&] { return limit_of_deleting(s); });
+      in_a_child([&] { return limit_of_listing(s); });
+    }
     if (!s.only_gc) {
       in_a_child([&] { return limit_of_cores(s, 1); });
       in_a_child([&] { return limit_of_cores(s, sha256_at_once); });
