@@ -51,4 +51,11 @@ inline void append_bytes(byte_vector& to, byte_view bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
+// Empties a vector and frees its memory, which `v = {}` and clear() keep: {} is to a vector a list
+// of no elements.
+template <class Element>
+void free_memory(std::vector<Element>& v) noexcept {
+  std::vector<Element>().swap(v);
+}
+
 }  // namespace diskdump

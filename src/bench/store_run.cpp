@@ -323,7 +323,7 @@ task<phase_report> store_run::collect() {
   work_monitor monitor;
   gc_report found;
   auto view = view_of(bench_phase::collect, monitor);
-  view.counters = {};
+  view.counters.clear();
   view.read = [this] {
     show(bench_phase::collect, 0, 0);
     return std::vector<std::uint64_t>();

@@ -20,7 +20,7 @@ task<> persist_stage(target_run& run, receiver<job<block_batch>> verified,
           for (auto& b : batch) {
             done.is_new.push_back(store->put(b.block.id, b.block.payload));
             if (done.is_new.back()) fresh->push_back(b.block.index);
-            b.block.payload = {};
+            free_memory(b.block.payload);
             busy.count(b.block.raw_bytes);
           }
           done.blocks = std::move(batch);

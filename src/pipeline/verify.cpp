@@ -37,7 +37,7 @@ void make_frame(block_in_flight& one, byte_view raw, worker_tools& tools) {
   if (block.codec == block_codec::lz4) return;
   tools.frame.resize(lz4_frame_bytes_max(block.raw_bytes));
   auto const n = tools.compressor.lz4_frame(raw, tools.frame);
-  block.payload = {};  // not both at the same time
+  free_memory(block.payload);  // not both at the same time
   block.payload.assign(tools.frame.begin(), tools.frame.begin() + static_cast<std::ptrdiff_t>(n));
   block.codec = block_codec::lz4;
   DISKDUMP_ASSERT(block.payload.size() <= one.lease.bytes());

@@ -1,5 +1,7 @@
 #include "store/block_marks.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <random>
 
@@ -103,6 +105,19 @@ std::uint64_t block_marks::size() const {
   }
   return total;
 }
+
+void block_marks::clear() {
+  for (auto& s : shards_) {
+    std::lock_guard const lock(s.mutex);
+    free_memory(s.ids);
+    free_memory(s.bits);
+    s.used = 0;
+  }
+  trim();
+}
+
+// Shards are smaller than what goes back by itself.
+void block_marks::trim() { (void)::malloc_trim(0); }
 
 void block_marks::for_each(
     std::function<void(block_id const&, std::uint8_t bits)> const& each) const {

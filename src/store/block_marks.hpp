@@ -30,6 +30,11 @@ class block_marks {
   void of(std::span<block_id const> ids, std::span<std::uint8_t> bits) const;
   [[nodiscard]] std::uint64_t size() const;
 
+  // Forgets all of them and gives their memory back.
+  void clear();
+  // Gives back to the system what growing has left free.
+  void trim();
+
   // In no particular order; `each` must not call this object.
   void for_each(std::function<void(block_id const&, std::uint8_t bits)> const& each) const;
 

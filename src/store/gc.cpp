@@ -215,7 +215,11 @@ bool collector::is_there(stored_block const& block) {
 
 void collector::reclaim() {
   std::function<bool(block_id const&)> is_named;
-  if (index_is_partial_) is_named = [this](auto const& id) { return marks_.in_manifest(id); };
+  if (index_is_partial_) {
+    is_named = [this](auto const& id) { return marks_.in_manifest(id); };
+  } else {
+    marks_.release();  // copying packs takes memory of its own
+  }
   report_.reclaimed = parts_.shelf->reclaim(monitor_, is_named);
   auto const& done = report_.reclaimed;
   for (auto const& line : done.left_alone) warn(line);

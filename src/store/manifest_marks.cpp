@@ -168,6 +168,13 @@ void manifest_marks::update(work_monitor& monitor) {
     ++monitor.done;
     monitor.bytes_done += fresh[i].second;
   });
+  blocks_.trim();
+}
+
+void manifest_marks::release() {
+  blocks_.clear();
+  blocks_in_manifests_ = 0;
+  read_.clear();
 }
 
 // Returns the bits that the block had before.

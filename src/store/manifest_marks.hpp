@@ -30,6 +30,10 @@ class manifest_marks {
   // monitor says stop; the marks are not whole then.
   void update(work_monitor& monitor);
 
+  // Gives the memory of all marks back; they are none then. REQUIRES: nothing asks or updates them
+  // any more.
+  void release();
+
   // What a manifest or an interrupted dump names.
   [[nodiscard]] block_marks const& blocks() const noexcept { return blocks_; }
   // Whether a manifest names it, and how many are so. What only an interrupted dump names need not

@@ -162,7 +162,6 @@ void compaction::copy(block_counts const& packs) {
       }
       ++monitor_.done;
       at = end;
-      if (moved_bytes_ >= limits::pack_bytes) settle();
     }
     if (monitor_.stop) break;
   }
@@ -194,7 +193,8 @@ bool compaction::copy_one(std::uint32_t number, std::span<store_index::known_blo
   }
   if (!writer_) {
     scratch_.emplace(store_.blockstore, store_.files, store_.layout);
-    writer_.emplace(store_.files, store_.layout, *scratch_, nullptr, store_.level);
+    writer_.emplace(store_.files, store_.layout, *scratch_, nullptr, store_.level,
+                    limits::pack_copy_write_bytes);
   }
   for (auto const& known : blocks) {
     auto const bytes = view(known.block);
@@ -204,6 +204,9 @@ bool compaction::copy_one(std::uint32_t number, std::span<store_index::known_blo
     moved_bytes_ += bytes.size();
     written_bytes_ += bytes.size();
     if (new_packs_.insert(to.pack).second) written_bytes_ += limits::pack_header_bytes;
+    if (moved_bytes_ >= limits::pack_bytes || moved_.size() >= limits::pack_moves_per_step) {
+      settle();
+    }
   }
   return true;
 }
@@ -212,6 +215,8 @@ bool compaction::copy_one(std::uint32_t number, std::span<store_index::known_blo
 void compaction::settle() {
   if (moved_.empty()) return;
   writer_->flush();
+  // In the order of the index, whose pages are then taken one after the other.
+  std::sort(moved_.begin(), moved_.end(), [](auto const& a, auto const& b) { return a.id < b.id; });
   std::span rest(moved_);
   while (!rest.empty()) {
     auto const step = rest.first(std::min(rest.size(), limits::index_rows_per_step));

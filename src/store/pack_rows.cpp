@@ -122,11 +122,11 @@ void pack_rows::deal() {
   });
   for (auto& to : ranges_) {
     well = well && write_out(to);
-    to.waiting = {};
+    free_memory(to.waiting);
   }
   if (well) return;
   file_.reset();
-  for (auto& to : ranges_) to.pieces = {};
+  for (auto& to : ranges_) free_memory(to.pieces);
 }
 
 bool pack_rows::read_back(range const& from, std::vector<row>& rows) const {
@@ -178,7 +178,7 @@ std::vector<pack_rows::row> pack_rows::up_to(std::uint32_t last) {
     }
     std::sort(rows.begin(), rows.end(),
               [](row const& a, row const& b) { return a.block.place < b.block.place; });
-    ranges_[next_].pieces = {};
+    free_memory(ranges_[next_].pieces);
     ++next_;
     if (taken_.empty()) {
       taken_ = std::move(rows);

@@ -25,7 +25,7 @@ byte_view pack_window::view(std::uint64_t offset_bytes, std::size_t bytes,
   bool const inside =
       offset_bytes >= begin_ && offset_bytes + bytes <= begin_ + bytes_.size() && !bytes_.empty();
   if (!inside) {
-    bytes_ = {};  // two of them are not needed
+    free_memory(bytes_);  // two of them are not needed
     begin_ = offset_bytes;
     if (auto found = read(offset_bytes, bytes, ahead_bytes)) bytes_ = std::move(*found);
   }

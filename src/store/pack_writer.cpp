@@ -33,8 +33,13 @@ std::vector<pack_file> list_packs(file_system& files, store_layout const& layout
 }
 
 pack_writer::pack_writer(file_system& files, store_layout layout, scratch_folder& scratch,
-                         held_room* room, durability level)
-    : files_(files), layout_(std::move(layout)), scratch_(scratch), room_(room), level_(level) {}
+                         held_room* room, durability level, std::size_t write_bytes)
+    : files_(files),
+      layout_(std::move(layout)),
+      scratch_(scratch),
+      room_(room),
+      level_(level),
+      write_bytes_(write_bytes) {}
 
 void pack_writer::throw_if_failed() const {
   if (failure_) throw *failure_;
@@ -66,7 +71,7 @@ void pack_writer::begin_pack() {
   pack_->file = std::move(file);
   dirty_.push_back(pack_);
   new_names_ = true;
-  buffer_.reserve(limits::pack_write_bytes);
+  buffer_.reserve(write_bytes_);
   pack_bytes_ = limits::pack_header_bytes;
   reserved_bytes_ = 0;
 }
@@ -102,8 +107,8 @@ void pack_writer::reserve(std::uint64_t entry_bytes, entry_use use) {
   // In large steps while there is plenty. A list may be in what is kept back for rows.
   if (use == entry_use::block) {
     try {
-      pack_->file->reserve(needed + limits::pack_write_bytes);
-      reserved_bytes_ = needed + limits::pack_write_bytes;
+      pack_->file->reserve(needed + write_bytes_);
+      reserved_bytes_ = needed + write_bytes_;
       return;
     } catch (error const& failure) {
       if (failure.code() != io_errc::no_space) throw as_cannot_write(failure);
@@ -132,7 +137,7 @@ std::shared_ptr<pack_writer::open_pack> pack_writer::write_buffer(lock& held) {
   writing_ = true;
   spare_.clear();
   std::swap(buffer_, spare_);
-  buffer_.reserve(limits::pack_write_bytes);
+  buffer_.reserve(write_bytes_);
   held.unlock();
   std::optional<error> failure;
   try {
@@ -144,6 +149,11 @@ std::shared_ptr<pack_writer::open_pack> pack_writer::write_buffer(lock& held) {
   // Not before: a sync that ran meanwhile covered a part of it at most.
   pack->dirty = true;
   writing_ = false;
+  // One thread alone never needs the memory of the other.
+  if (buffer_.empty()) {
+    spare_.clear();
+    std::swap(buffer_, spare_);
+  }
   if (failure) failure_ = failure;
   written_.notify_all();
   throw_if_failed();
@@ -157,7 +167,7 @@ block_place pack_writer::add(block_id const& id, byte_view frame, entry_use use)
   std::shared_ptr<open_pack> ended;
   for (;;) {
     bool const full = pack_ && pack_bytes_ >= limits::pack_bytes;
-    bool const fits = pack_ && buffer_.size() + entry_bytes <= limits::pack_write_bytes;
+    bool const fits = pack_ && buffer_.size() + entry_bytes <= write_bytes_;
     if (pack_ && !full && (fits || buffer_.empty())) break;
     if (pack_ && !buffer_.empty()) {
       (void)write_buffer(held);

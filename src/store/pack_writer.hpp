@@ -27,9 +27,9 @@ class pack_writer {
  public:
   // `files` reaches .blockstore through `layout`; it and `scratch`, whose lock says that the
   // packs have a writer, outlive this object. So does `room`, which is given up when there is no
-  // other; nullptr: entries take what there is.
+  // other; nullptr: entries take what there is. Two buffers of `write_bytes` are in memory.
   pack_writer(file_system& files, store_layout layout, scratch_folder& scratch, held_room* room,
-              durability level);
+              durability level, std::size_t write_bytes = limits::pack_write_bytes);
 
   // Adds an LZ4 frame; returns the place of its entry, which is not in the file yet, though the
   // room for it is taken: where there is none, only this call throws store_full. After a write that
@@ -69,6 +69,7 @@ class pack_writer {
   scratch_folder& scratch_;
   held_room* room_;
   durability level_;
+  std::size_t write_bytes_;
 
   mutable std::mutex mutex_;
   std::condition_variable written_;

@@ -21,7 +21,7 @@ class replayed_stream final : public stream {
     std::memcpy(to.data(), first_.data() + used_, n);
     used_ += n;
     if (used_ == first_.size()) {
-      first_ = {};
+      free_memory(first_);
       used_ = 0;
     }
     co_return n;

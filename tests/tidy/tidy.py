@@ -10,6 +10,7 @@
     limits         sizes and durations have names: src/base/limits.hpp, or a constexpr beside its use
     twins          no two headers define a type of the same name: the linker takes the inline members
                    of one for both
+    vectors        none is emptied by `v = {}`, which keeps its memory: free_memory(v), or v.clear()
     protections    what tests/protections.py takes out stands where it says, and so do its cases
     python         each Python file compiles
 
@@ -193,6 +194,29 @@ def check_twins(root):
             home = homes.setdefault(name, path)
             if home != path:
                 wrong.append(f"{path}: {home} has a type {name}, too")
+    return wrong
+
+
+VECTOR = re.compile(r"\b(?:byte_vector|std::vector<[^;(){}]*>)&? (\w+)(?:;|\{|\(| =|,|\))")
+EMPTIED = re.compile(r"((?:\.|->)?)\b(\w+) = \{\};")
+DECLARED = re.compile(r"[\w>&*] $")
+
+
+def check_vectors(root):
+    wrong = []
+    sources = {path: without_comments(read(root, path))
+               for path in files(root, (".hpp", ".cpp"), ("src", "agent"))}
+    members = {name for path, text in sources.items() for name in VECTOR.findall(text)
+               if path.endswith(".hpp") or name.endswith("_")}
+    for path, text in sources.items():
+        of_file = set(VECTOR.findall(text))
+        for found in EMPTIED.finditer(text):
+            of_object, name = found.groups()
+            if DECLARED.search(text, 0, found.start()):
+                continue  # a new one
+            if name in of_file or ((of_object or name.endswith("_")) and name in members):
+                wrong.append(f"{path}:{line_of(text, found.start())}: {name} keeps its memory: "
+                             "free_memory(), or clear()")
     return wrong
 
 

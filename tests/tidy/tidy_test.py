@@ -175,6 +175,16 @@ class Tidy(Planted):
         self.plant("src/cli/b.hpp", "class writer final : public base<int> {\n};\n")
         self.finds("twins", "has a type writer")
 
+    def test_a_vector_that_keeps_its_memory_is_found(self):
+        self.plant("src/wire/a.hpp", "struct block {\n  byte_vector payload;\n  int used = 0;\n};\n")
+        self.plant("src/store/b.cpp", "void f(block& b) {\n  byte_vector v = {};\n  b.used = {};\n"
+                                      "  free_memory(b.payload);\n}\n")
+        self.passes("vectors")
+        self.plant("src/store/b.cpp", "void f(block& b) {\n  b.payload = {};\n}\n")
+        self.finds("vectors", "src/store/b.cpp:2: payload keeps")
+        self.plant("src/store/b.cpp", "std::vector<int> all_;\nvoid f() { all_ = {}; }\n")
+        self.finds("vectors", "src/store/b.cpp:2: all_ keeps")
+
     def test_a_protection_that_is_not_where_it_was_is_found(self):
         entry = protection_list.Protection("a", "what it is for", "src/store/a.cpp", "sync();", "",
                                            protection_list.Unit("store", "a", "a case"))

@@ -57,6 +57,18 @@ TEST_SUITE("block_marks") {
     CHECK(seen.size() == count);
   }
 
+  TEST_CASE("what is cleared is gone, and can be added again") {
+    block_marks marks;
+    for (std::uint64_t i = 0; i < 1000; ++i) (void)marks.add(id_of(i));
+    marks.clear();
+    CHECK(marks.size() == 0);
+    CHECK(marks.of(id_of(1)) == 0);
+    CHECK(marks.add(id_of(1), 2) == 0);
+    marks.trim();
+    CHECK(marks.of(id_of(1)) == 2);
+    CHECK(marks.size() == 1);
+  }
+
   TEST_CASE("ids that all want one slot find a place") {
     block_marks marks;
     block_id id;

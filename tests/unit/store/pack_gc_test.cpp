@@ -69,6 +69,22 @@ TEST_SUITE("pack_gc") {
     CHECK(again.reclaimed.packs_removed == 0);
   }
 
+  TEST_CASE("a pack of more blocks than are moved at once is copied whole") {
+    test_folder const folder;
+    (void)open_pack_store(folder.path());
+    constexpr std::uint64_t needed = limits::pack_moves_per_step + 100;
+    put_blocks(folder.path(), 0, 2 * needed);
+    std::vector<std::uint64_t> every_other(needed);
+    for (std::uint64_t i = 0; i < needed; ++i) every_other[i] = 2 * i;
+    publish_image(folder.path(), "image", every_other);
+    auto const report = collect(folder.path());
+    CHECK(report.freed.blocks == needed);
+    CHECK(report.reclaimed.packs_rewritten >= 1);
+    auto const store = open_pack_store(folder.path());
+    for (auto const i : every_other) REQUIRE(store->get(make_block(i).id) == make_block(i).frame);
+    CHECK(verify(folder.path()).all_well());
+  }
+
   TEST_CASE("the packs of a writer that lives are left alone, even without a row") {
     test_folder const folder;
     auto const store = open_pack_store(folder.path());
