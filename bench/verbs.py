@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What the verbs that read a store take: verbs.py [--blocks N] [--images N] [--rounds N] [--folder DIR]
+         [--format loose|pack]
 
 A store of N blocks of 4 KiB, half of each compressible, named by several images that differ in 1 %.
 Prints the median wall and CPU time and the peak memory of each verb. DISKDUMP: the program."""
@@ -37,6 +38,7 @@ def main():
     options.add_argument("--images", type=int, default=5)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--folder", default="/dev/shm")
+    options.add_argument("--format", choices=("loose", "pack"), default="pack")
     o = options.parse_args()
     folder = tempfile.mkdtemp(prefix="diskdump-bench-", dir=o.folder)
     try:
@@ -45,6 +47,7 @@ def main():
         with open(image, "wb") as out:
             for _ in range(o.blocks):
                 out.write(pick.randbytes(BLOCK // 2) + bytes(BLOCK // 2))
+        run("--base", store, "init", "--format", o.format, "--block-size", BLOCK, "-q")
         for version in range(o.images):
             if version > 0:
                 with open(image, "r+b") as out:
@@ -56,7 +59,7 @@ def main():
         os.truncate(image, 100 * BLOCK)
         run("--base", store, "import", image, "--as", "small", "--block-size", BLOCK, "-q")
         os.unlink(image)
-        print(f"{o.blocks} blocks, {o.images} images of all of them, one of 100; "
+        print(f"{o.format}: {o.blocks} blocks, {o.images} images of all of them, one of 100; "
               f"medians of {o.rounds}\n")
         print("| verb | wall s | CPU s | RSS MiB |\n|---|---|---|---|")
         for verb in VERBS:

@@ -265,6 +265,11 @@ inline constexpr unsigned upkeep_threads_max = 64;
 inline constexpr unsigned put_tries_max = 16;
 inline constexpr unsigned quarantine_copies_max = 10000;  // of one block
 
+// Smaller blocks than these are stored in packs where nobody chose: as files they take an inode
+// each, of which ext4 has one per 16 KiB, and a third (16 KiB) to three quarters (4 KiB) of the
+// time of verify; bench/README.md.
+inline constexpr std::size_t loose_block_bytes_min = 32 * KiB;
+
 // ---- Packs --------------------------------------------------------------------------------------
 // A pack is ended when it has this size: few files (16,384 for a TiB), little to copy when gc
 // makes its free part usable again.

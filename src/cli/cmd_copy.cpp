@@ -28,10 +28,11 @@ std::optional<dump_lease> lease_if_possible(std::string const& base, std::string
 // DIR of the other store as it was given; made where it is absent, with blocks of the same size.
 leased_store open_target(copy_arguments const& arguments, std::uint32_t block_bytes,
                          std::string const& text) {
-  auto opened = open_leased_store(arguments.to,
-                                  {.create_block_bytes = block_bytes,
-                                   .create_format = arguments.format.value_or(store_format::loose)},
-                                  text);
+  auto opened = open_leased_store(
+      arguments.to,
+      {.create_block_bytes = block_bytes,
+       .create_format = arguments.format.value_or(usual_store_format(block_bytes))},
+      text);
   auto const& found = opened.store->properties().format;
   if (arguments.format && found != name_of(*arguments.format)) {
     throw error(store_errc::unsupported_store, severity::permanent)

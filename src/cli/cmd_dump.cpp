@@ -137,11 +137,12 @@ std::optional<std::uint64_t> bytes_free(std::string const& folder) {
 
 exit_code dump_to(runtime& process, global_options const& global, dump_arguments& arguments,
                   dump_reporter& reporter) {
-  auto const opened = open_leased_store(
-      global.base,
-      {.level = arguments.level,
-       .create_block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default)},
-      lease_text(arguments.targets));
+  auto const block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default);
+  auto const opened = open_leased_store(global.base,
+                                        {.level = arguments.level,
+                                         .create_block_bytes = block_bytes,
+                                         .create_format = usual_store_format(block_bytes)},
+                                        lease_text(arguments.targets));
   auto const& store = opened.store;
   auto const options = fleet_of(arguments, block_bytes_for(arguments, *store, process.log));
   check_load(arguments, options.block_bytes);

@@ -1,4 +1,4 @@
-// init: makes a store, in a format of one's choice. The first dump makes a loose one by itself.
+// init: makes a store, in a format of one's choice. The first dump makes one by itself.
 #include <unistd.h>
 
 #include <cstdio>
@@ -14,7 +14,7 @@ namespace {
 // One that exists is opened, not made: what it is must be what was asked for.
 void check_same(std::string const& base, init_arguments const& wanted,
                 store_properties const& found) {
-  if (found.format != name_of(wanted.format)) {
+  if (wanted.format && found.format != name_of(*wanted.format)) {
     throw error(store_errc::unsupported_store, severity::permanent)
         .path(base)
         .cause(format("there is a store of format {} already", found.format))
@@ -33,10 +33,10 @@ void check_same(std::string const& base, init_arguments const& wanted,
 exit_code run_verb(global_options const& global, init_arguments const& arguments) {
   auto const config = global.base + "/.blockstore/config.json";
   bool const created = ::access(config.c_str(), F_OK) != 0;
-  auto const store =
-      open_store(global.base,
-                 {.create_block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default),
-                  .create_format = arguments.format});
+  auto const block_bytes = arguments.block_bytes.value_or(limits::block_bytes_default);
+  auto const store = open_store(
+      global.base, {.create_block_bytes = block_bytes,
+                    .create_format = arguments.format.value_or(usual_store_format(block_bytes))});
   auto const& properties = store->properties();
   check_same(global.base, arguments, properties);
   if (global.json) {

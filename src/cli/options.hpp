@@ -95,7 +95,7 @@ struct diff_arguments {
 };
 
 struct init_arguments {
-  store_format format = store_format::loose;
+  std::optional<store_format> format;
   std::optional<std::uint32_t> block_bytes;
 };
 

@@ -49,7 +49,7 @@ verb_syntax copy_syntax() {
         options.required_text("--to", raw->given.to, "STORE",
                               "folder of the other store, which is made where it is absent");
         options.choice("--format", raw->kind, {"loose", "pack"},
-                       "of a store that is made (default: loose)");
+                       "of a store that is made (default: as init)");
       },
       [raw](auto const&) {
         auto out = raw->given;

@@ -47,6 +47,9 @@ enum class store_format : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(store_format which) noexcept;
 [[nodiscard]] std::optional<store_format> store_format_of(std::string_view name) noexcept;
+// What a store of such blocks is made in where nobody chose: loose, or pack below
+// limits::loose_block_bytes_min.
+[[nodiscard]] store_format usual_store_format(std::uint32_t block_bytes) noexcept;
 
 struct store_properties {
   std::string format;  // "loose", "pack", "memory", …

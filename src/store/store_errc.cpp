@@ -1,5 +1,6 @@
 #include <string_view>
 
+#include "base/limits.hpp"
 #include "store/block_store.hpp"
 
 namespace diskdump {
@@ -40,6 +41,10 @@ std::string_view sentence(store_errc e) noexcept {
 
 std::string_view name_of(store_format which) noexcept {
   return which == store_format::loose ? "loose" : "pack";
+}
+
+store_format usual_store_format(std::uint32_t block_bytes) noexcept {
+  return block_bytes < limits::loose_block_bytes_min ? store_format::pack : store_format::loose;
 }
 
 std::optional<store_format> store_format_of(std::string_view name) noexcept {

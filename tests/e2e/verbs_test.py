@@ -91,6 +91,29 @@ class Init(Verbs):
         self.assertEqual(self.event("status", "status")["format"], "loose")
         self.assertFalse(self.event("init", "init")["created"])
 
+    def test_where_nobody_chose_small_blocks_are_stored_in_packs(self):
+        image = self.image(1, 2)
+        for block, usual in ((16 << 10, "pack"), (32 << 10, "loose")):
+            makers = (["init", "--block-size", block],
+                      ["import", image, "--as", "web", "--block-size", block],
+                      ["dump", f"localhost:{image}", "--as", "web", "--block-size", block])
+            for number, arguments in enumerate(makers):
+                with self.subTest(block=block, verb=arguments[0]):
+                    self.store = self.path(f"{number}-{block}")
+                    self.run_verb(*arguments)
+                    status = self.event("status", "status")
+                    self.assertEqual((status["format"], status["block_size"]), (usual, block))
+                    # Who says nothing is content with what there is.
+                    self.assertFalse(self.event("init", "init")["created"])
+            copied = self.path(f"copied{block}")
+            self.run_verb("copy", "--to", copied)
+            self.store = copied
+            self.assertEqual(self.event("status", "status")["format"], usual)
+        self.store = self.path("chosen")
+        self.run_verb("init", "--format", "loose", "--block-size", 4096)
+        self.run_verb("import", image, "--as", "web", "--block-size", 4096)
+        self.assertEqual(self.event("status", "status")["format"], "loose")
+
     def test_the_reading_verbs_say_the_same_of_packs(self):
         self.run_verb("init", "--format", "pack")
         first = self.take(1, 2, 0, 3)

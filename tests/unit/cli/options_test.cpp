@@ -176,7 +176,7 @@ TEST_SUITE("options") {
     auto const init_of = [](std::vector<std::string> a) {
       return std::get<init_arguments>(parse_command_line(std::move(a)).verb);
     };
-    CHECK(init_of({"init"}).format == store_format::loose);
+    CHECK_FALSE(init_of({"init"}).format);
     CHECK_FALSE(init_of({"init"}).block_bytes);
     auto const pack = init_of({"init", "--format", "pack", "--block-size", "64K"});
     CHECK(pack.format == store_format::pack);
