@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -206,9 +207,13 @@ std::string limit_of_deleting(settings const& s) {
   for (auto const& entry : std::filesystem::recursive_directory_iterator(from)) {
     if (entry.path().extension() != ".lz4") continue;
     paths.push_back(entry.path().string().substr(from.size() + 1));
-    auto const to = root + "/" + paths.back();
+  }
+  // Made in the order in which blocks come, which is none.
+  std::shuffle(paths.begin(), paths.end(), std::mt19937(1));
+  for (auto const& path : paths) {
+    auto const to = root + "/" + path;
     std::filesystem::create_directories(std::filesystem::path(to).parent_path());
-    std::filesystem::copy_file(entry.path(), to);
+    std::filesystem::copy_file(from + "/" + path, to);
   }
   std::sort(paths.begin(), paths.end());
   auto const files = make_posix_file_system(root);

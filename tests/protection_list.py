@@ -136,8 +136,8 @@ GARBAGE = [
         store("gc", "with wait it ends when the dumps have ended")),
     Protection(
         "gc-needed", "a condemned block that a manifest names by now is given back",
-        "src/store/index_condemned.cpp", "} else if (actions.needed(r.block.id)) {",
-        "} else if (false) {", TOLD_HELD),
+        "src/store/index_condemned.cpp", "  if (!actions_.needed(block.id)) {",
+        "  if (true) {", TOLD_HELD),
     Protection(
         "gc-interrupted-gc", "gc ends what a gc that was cut off began, with nothing new to condemn",
         "src/store/gc.cpp", "!monitor_.stop && !sweep_what_is_free(all)",
@@ -190,7 +190,7 @@ GARBAGE = [
         "src/store/gc.cpp", "  return !report_.stopped;", "  return true;",
         store("gc", "told to stop, it decides nothing by half-read manifests"),
         also=(("src/store/unneeded.cpp", "    if (monitor.stop) return;\n", ""),
-              ("src/store/unneeded.cpp", "    if (monitor_.stop) return;\n    runs_", "    runs_"),
+              ("src/store/unneeded.cpp", "    if (monitor_.stop) return;\n    steps_", "    steps_"),
               ("src/store/unneeded.cpp", "  if (!monitor.stop) search", "  search"))),
     Protection(
         "gc-runs", "a row that a manifest names is not condemned with those on both sides of it",
@@ -219,8 +219,8 @@ GARBAGE = [
               "died")),
     Protection(
         "gc-put-again", "a block that got a row after it was condemned is not deleted with its mark",
-        "src/store/index_condemned.cpp", "      if (r.has_row) {",
-        "      if (false) {",
+        "src/store/index_condemned.cpp", " == collection_ && select_.number(6) == 0;",
+        " == collection_;",
         store("gc", "a condemned block to which somebody gave a row who knows no marks "
               "stays")),
     Protection(

@@ -239,11 +239,13 @@ inline constexpr std::size_t index_slices = 64;
 inline constexpr std::size_t index_rows_per_step = 4096;  // of list(), remove() and a rebuild
 // How long gc holds the write lock to judge condemned blocks: dumps wait for it. So many rows at a
 // time as took so long before, within these bounds.
-inline constexpr std::chrono::milliseconds sweep_step_time{20};
+inline constexpr std::chrono::milliseconds sweep_step_time{40};
 inline constexpr std::size_t sweep_rows_per_step_first = 512;
 inline constexpr std::size_t sweep_rows_per_step_min = 32;
 inline constexpr std::size_t sweep_rows_per_step_max = 8192;
-inline constexpr std::size_t erased_files_per_task = 64;
+// While the files of one part are deleted, the next is read from the index.
+inline constexpr std::size_t sweep_rows_per_part = 1024;
+inline constexpr std::size_t erased_files_per_task = 16;
 // Between two such steps: a waiting dump, which looks every index_busy_pause, gets its turn.
 inline constexpr std::chrono::milliseconds sweep_pause{1};
 inline constexpr std::size_t lease_bytes_max = 16 * KiB;

@@ -112,8 +112,10 @@ class block_shelf {
   // The size of one; 0 where it is not there.
   [[nodiscard]] virtual std::uint64_t file_bytes(block_id const& id) = 0;
 
-  // Blocks that nothing needs lose their bytes, or at least their claim to them.
-  virtual void erase(std::span<stored_block const> blocks, unsigned threads) = 0;
+  // Blocks that nothing needs lose their bytes, or at least their claim to them. `meanwhile` runs
+  // once beside it, on one of the threads.
+  virtual void erase(std::span<stored_block const> blocks, unsigned threads,
+                     std::function<void()> const& meanwhile) = 0;
 
   // Gives the file system back what erase() left. Runs beside dumps; one process at a time.
   // `is_named`, where it is set, says whether a manifest names a block, and that the index does not

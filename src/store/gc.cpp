@@ -65,6 +65,8 @@ class collector {
   store_parts parts_;
   manifest_marks marks_;
   gc_report report_;
+  // Where nothing was condemned before: no other collection is there, and these are its blocks.
+  std::optional<collection> only_collection_;
   bool index_is_partial_ = false;  // it did not know all that manifests name
   std::uint64_t needed_and_lost_ = 0;
   std::string first_lost_;
@@ -99,6 +101,7 @@ void collector::count_only() {
 // From here on a dump that asks for one of these blocks is told that it is missing, and one that
 // puts it takes the mark off again.
 void collector::condemn() {
+  bool const others = parts_.index->any_condemned();
   std::optional<std::int64_t> number;
   std::chrono::steady_clock::time_point last_step;
   auto const begin_step = [&] {
@@ -119,6 +122,9 @@ void collector::condemn() {
               begin_step();
               end_step(parts_.index->condemn_strays(*number, files));
             }});
+  if (number && !others) {
+    only_collection_ = {.number = *number, .leases = {}, .condemned = report_.condemned};
+  }
 }
 
 void collector::find(unneeded_steps const& steps) {
@@ -129,7 +135,7 @@ void collector::find(unneeded_steps const& steps) {
 // After the last block of a collection was condemned: a dump that was told that one of them is held
 // asked before, so its lease is among these, or it has ended and its manifest is there.
 std::vector<collection> collector::with_leases_noted() {
-  auto all = parts_.index->collections();
+  auto all = only_collection_ ? std::vector{*only_collection_} : parts_.index->collections();
   std::optional<std::string> held;
   for (auto& c : all) {
     if (c.leases) continue;
@@ -189,7 +195,10 @@ void collector::sweep(std::vector<collection> const& free) {
             return marks_.blocks().contains(id);
           },
       .exists = [this](stored_block const& block) { return is_there(block); },
-      .erase = [this](auto blocks) { parts_.shelf->erase(blocks, options_.threads); },
+      .erase =
+          [this](auto blocks, auto const& meanwhile) {
+            parts_.shelf->erase(blocks, options_.threads, meanwhile);
+          },
       .stopped = [this] { return monitor_.stop.load(); }};
   for (auto const& c : free) {
     auto const done = parts_.index->sweep(c.number, actions);

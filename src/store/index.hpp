@@ -117,7 +117,9 @@ class store_index {
   store_stats condemn_strays(std::int64_t collection, std::span<stored_block const> files);
   // The leases that were held when the collection's last block had been condemned.
   void set_leases(std::int64_t collection, std::string const& leases);
+  // They are counted, which takes as long as reading all condemned blocks.
   [[nodiscard]] std::vector<collection> collections();
+  [[nodiscard]] bool any_condemned() const;
 
   // Takes the mark off, before the block is put again: from then on no collector deletes its file.
   // A block that had a row has it again if `exists`, asked while no collector deletes, finds it;
@@ -126,12 +128,12 @@ class store_index {
 
   // Judges the condemned blocks of a collection in steps of one transaction. `needed`: a manifest
   // names it: it gets its row back if `exists` finds its file. Otherwise `erase`, given those of a
-  // step, deletes their bytes, and their marks go. All run while no other process can add rows or
-  // take marks off.
+  // part of a step, deletes their bytes and runs its second argument meanwhile, once, and their
+  // marks go. All run while no other process can add rows or take marks off.
   struct sweep_actions {
     std::function<bool(block_id const&)> needed;
     std::function<bool(stored_block const&)> exists;
-    std::function<void(std::span<stored_block const>)> erase;
+    std::function<void(std::span<stored_block const>, std::function<void()> const&)> erase;
     std::function<bool()> stopped;  // asked between steps
   };
   struct sweep_result {
@@ -170,6 +172,7 @@ class store_index {
  private:
   struct reader;
   class reader_lease;
+  class sweeper;
 
   void open_writer(index_filler const& fill, std::uint64_t& rebuilt);
   void connect_writer(std::string const& path);
@@ -178,7 +181,6 @@ class store_index {
   [[nodiscard]] bool has_table() const;
   void build(index_filler const& fill, std::uint64_t& rebuilt);
   void use_wal() const;
-  [[nodiscard]] bool any_condemned() const;
 
   void count_adoption() const;
   bool for_each_row(char const* table, std::function<bool(stored_block const&)> const& each);

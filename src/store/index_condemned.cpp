@@ -3,6 +3,7 @@
 #include <chrono>
 #include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/format.hpp"
@@ -164,84 +165,138 @@ std::size_t rows_of_next_step(std::size_t rows, std::chrono::steady_clock::durat
 
 }  // namespace
 
-store_index::sweep_result store_index::sweep(std::int64_t collection,
-                                             sweep_actions const& actions) {
-  sweep_result total;
-  std::lock_guard const lock(writer_mutex_);
-  // Rows of other collections count for a step as well: they are passed over, which takes time.
-  sqlite_statement select(*writer_,
-                          format("SELECT {}, stray, collection, "
-                                 "EXISTS (SELECT 1 FROM blocks WHERE blocks.hash = condemned.hash) "
-                                 "FROM condemned WHERE hash > ?1 ORDER BY hash LIMIT ?2",
-                                 sql_.row_columns()));
-  sqlite_statement absolve(
-      *writer_, "DELETE FROM condemned WHERE hash > ?1 AND hash <= ?2 AND collection = ?3");
+// Takes steps of a transaction, and those in parts: while the bytes of one part are deleted, which
+// is done on all cores, its marks go and the next part is judged.
+class store_index::sweeper {
+ public:
+  sweeper(store_index& index, std::int64_t collection, sweep_actions const& actions)
+      : index_(index),
+        collection_(collection),
+        actions_(actions),
+        select_(*index.writer_,
+                format("SELECT {}, stray, collection, "
+                       "EXISTS (SELECT 1 FROM blocks WHERE blocks.hash = condemned.hash) "
+                       "FROM condemned WHERE hash > ?1 ORDER BY hash LIMIT ?2",
+                       index.sql_.row_columns())),
+        absolve_(*index.writer_,
+                 "DELETE FROM condemned WHERE hash > ?1 AND hash <= ?2 AND collection = ?3") {}
+
+  sweep_result run();
+
+ private:
+  struct part {
+    block_id after;  // it is the rows behind this one …
+    block_id last;   // … up to this one
+    std::size_t rows = 0;
+    std::vector<stored_block> unneeded;
+    sweep_result result;
+  };
+
+  [[nodiscard]] sweep_result step(std::size_t rows_max);
+  [[nodiscard]] part next_part(std::size_t rows_max);
+  void judge(stored_block const& block, bool stray, part& of);
+  void take_marks_off(part const& swept);
+
+  store_index& index_;
+  std::int64_t collection_;
+  sweep_actions const& actions_;
+  sqlite_statement select_;
+  sqlite_statement absolve_;
+  block_id after_;
+  bool more_ = true;
+};
+
+// Rows of other collections count for a part as well: they are passed over, which takes time.
+store_index::sweeper::part store_index::sweeper::next_part(std::size_t rows_max) {
   struct row {
     stored_block block;
     bool stray;
-    bool is_ours;
-    bool has_row;
   };
   std::vector<row> rows;
-  std::vector<stored_block> unneeded;
-  block_id after;
+  part next{.after = after_, .last = after_, .rows = 0, .unneeded = {}, .result = {}};
+  index_key const from(index_.options_.format, after_);
+  from.bind(select_, 1);
+  select_.bind(2, static_cast<std::int64_t>(rows_max));
+  while (select_.step()) {
+    ++next.rows;
+    auto const block = index_.sql_.row(select_);
+    if (!block) continue;
+    next.last = block->id;
+    // One that has a row was put again under our eyes, by somebody who does not know of marks.
+    bool const ours = select_.number(5) == collection_ && select_.number(6) == 0;
+    if (ours) rows.push_back({*block, select_.number(4) != 0});
+  }
+  select_.reset();
+  for (auto const& row : rows) judge(row.block, row.stray, next);
+  more_ = next.rows == rows_max && next.last != after_;
+  after_ = next.last;
+  return next;
+}
+
+void store_index::sweeper::judge(stored_block const& block, bool stray, part& of) {
+  if (!actions_.needed(block.id)) {
+    of.unneeded.push_back(block);
+    of.result.freed += {1, block.stored_bytes};
+    return;
+  }
+  ++of.result.blocks_rescued;
+  // A file without a row before stays one: nobody has looked into it.
+  if (stray || !actions_.exists(block)) return;
+  index_key const key(index_.options_.format, block.id);
+  index_.sql_.bind_row(*index_.insert_, key, block);
+  (void)index_.insert_->step();
+}
+
+void store_index::sweeper::take_marks_off(part const& swept) {
+  index_key const from(index_.options_.format, swept.after);
+  index_key const to(index_.options_.format, swept.last);
+  from.bind(absolve_, 1);
+  to.bind(absolve_, 2);
+  absolve_.bind(3, collection_);
+  (void)absolve_.step();
+  absolve_.reset();
+}
+
+store_index::sweep_result store_index::sweeper::step(std::size_t rows_max) {
+  sweep_result done;
+  sqlite_transaction transaction(*index_.writer_, "BEGIN IMMEDIATE");
+  auto const take_some = [&] {
+    auto taken = next_part(std::min(rows_max, limits::sweep_rows_per_part));
+    rows_max -= taken.rows;
+    return taken;
+  };
+  for (auto next = take_some(); next.rows > 0;) {
+    auto const now = std::exchange(next, {});
+    // Bytes first, marks then: what is cut off before the commit is condemned still.
+    actions_.erase(now.unneeded, [&] {
+      take_marks_off(now);
+      if (more_ && rows_max > 0) next = take_some();
+    });
+    done.freed += now.result.freed;
+    done.blocks_rescued += now.result.blocks_rescued;
+  }
+  transaction.commit();
+  return done;
+}
+
+store_index::sweep_result store_index::sweeper::run() {
+  sweep_result total;
   auto rows_per_step = limits::sweep_rows_per_step_first;
-  bool more = true;
-  for (bool first = true; more && !actions.stopped(); first = false) {
+  for (bool first = true; more_ && !actions_.stopped(); first = false) {
     if (!first) std::this_thread::sleep_for(limits::sweep_pause);
     auto const begin = std::chrono::steady_clock::now();
-    rows.clear();
-    unneeded.clear();
-    sqlite_transaction transaction(*writer_, "BEGIN IMMEDIATE");
-    index_key const from(options_.format, after);
-    from.bind(select, 1);
-    select.bind(2, static_cast<std::int64_t>(rows_per_step));
-    std::size_t count = 0;
-    while (select.step()) {
-      ++count;
-      if (auto const block = sql_.row(select)) {
-        rows.push_back(
-            {*block, select.number(4) != 0, select.number(5) == collection, select.number(6) != 0});
-      }
-    }
-    select.reset();
-    if (rows.empty()) break;
-    more = count == rows_per_step;
-    std::uint64_t rescued = 0;
-    store_stats freed;
-    for (auto const& r : rows) {
-      if (!r.is_ours) continue;
-      if (r.has_row) {
-        // Put again under our eyes, by somebody who does not know of marks.
-      } else if (actions.needed(r.block.id)) {
-        ++rescued;
-        // A file without a row before stays one: nobody has looked into it.
-        if (!r.stray && actions.exists(r.block)) {
-          index_key const key(options_.format, r.block.id);
-          sql_.bind_row(*insert_, key, r.block);
-          (void)insert_->step();
-        }
-      } else {
-        unneeded.push_back(r.block);
-        freed += {1, r.block.stored_bytes};
-      }
-    }
-    actions.erase(unneeded);
-    // Bytes first, marks then: what is cut off in between is condemned still.
-    auto const last = rows.back().block.id;
-    index_key const to(options_.format, last);
-    from.bind(absolve, 1);
-    to.bind(absolve, 2);
-    absolve.bind(3, collection);
-    (void)absolve.step();
-    absolve.reset();
-    transaction.commit();
-    after = last;
-    total.freed += freed;
-    total.blocks_rescued += rescued;
+    auto const done = step(rows_per_step);
+    total.freed += done.freed;
+    total.blocks_rescued += done.blocks_rescued;
     rows_per_step = rows_of_next_step(rows_per_step, std::chrono::steady_clock::now() - begin);
   }
   return total;
+}
+
+store_index::sweep_result store_index::sweep(std::int64_t collection,
+                                             sweep_actions const& actions) {
+  std::lock_guard const lock(writer_mutex_);
+  return sweeper(*this, collection, actions).run();
 }
 
 // The look at all condemned blocks is not made under the write lock: only gc condemns.

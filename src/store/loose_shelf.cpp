@@ -77,10 +77,12 @@ class loose_shelf final : public block_shelf {
     return block_file_bytes(files_, layout_, id);
   }
 
-  void erase(std::span<stored_block const> blocks, unsigned threads) override {
+  void erase(std::span<stored_block const> blocks, unsigned threads,
+             std::function<void()> const& meanwhile) override {
     constexpr auto each = limits::erased_files_per_task;
-    run_parallel((blocks.size() + each - 1) / each, threads, [&](std::size_t task) {
-      auto const rest = blocks.subspan(task * each);
+    run_parallel(1 + (blocks.size() + each - 1) / each, threads, [&](std::size_t task) {
+      if (task == 0) return meanwhile();
+      auto const rest = blocks.subspan((task - 1) * each);
       for (auto const& block : rest.first(std::min(rest.size(), each))) {
         writing([&] { (void)files_.remove(layout_.block(block.id.hex())); });
       }

@@ -85,7 +85,10 @@ class pack_shelf final : public block_shelf {
   // An entry without a row is only space that the next compaction gives back.
   std::vector<block_id> files_of(unsigned, unsigned) override { return {}; }
   std::uint64_t file_bytes(block_id const&) override { return 0; }
-  void erase(std::span<stored_block const>, unsigned) override {}
+  void erase(std::span<stored_block const>, unsigned,
+             std::function<void()> const& meanwhile) override {
+    meanwhile();
+  }
 
   reclaimed_space reclaim(work_monitor& monitor,
                           std::function<bool(block_id const&)> const& is_named) override {

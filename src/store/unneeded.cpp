@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -16,6 +17,74 @@ namespace {
 
 using row_run = store_index::row_run;
 
+// What several threads find, given to the steps one call at a time. Whoever completes a step makes
+// it, while the others go on looking.
+class steps_in_turn {
+ public:
+  explicit steps_in_turn(unneeded_steps const& steps) : steps_(steps) {}
+
+  void add(row_run const& run);
+  void add(std::span<stored_block const> strays);
+  // What is left for the last step. REQUIRES: nobody adds any more.
+  void finish();
+
+ private:
+  using lock = std::unique_lock<std::mutex>;
+
+  void hand_over_rows(lock& held);
+  void make(lock& held, std::function<void()> const& step);
+  [[nodiscard]] bool is_full() const noexcept {
+    return rows_waiting_ >= limits::index_rows_per_step;
+  }
+
+  unneeded_steps const& steps_;
+  std::mutex mutex_;
+  std::condition_variable made_;
+  bool making_ = false;
+  std::vector<row_run> runs_;  // not handed over yet: those of one step
+  std::size_t rows_waiting_ = 0;
+};
+
+void steps_in_turn::make(lock& held, std::function<void()> const& step) {
+  making_ = true;
+  held.unlock();
+  std::exception_ptr failure;
+  try {
+    step();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  held.lock();
+  making_ = false;
+  made_.notify_all();
+  if (failure) std::rethrow_exception(failure);
+}
+
+void steps_in_turn::hand_over_rows(lock& held) {
+  auto const runs = std::exchange(runs_, {});
+  rows_waiting_ = 0;
+  make(held, [&] { steps_.rows(runs); });
+}
+
+void steps_in_turn::add(row_run const& run) {
+  lock held(mutex_);
+  made_.wait(held, [this] { return !making_ || !is_full(); });
+  runs_.push_back(run);
+  rows_waiting_ += run.rows.blocks;
+  while (is_full() && !making_) hand_over_rows(held);
+}
+
+void steps_in_turn::add(std::span<stored_block const> strays) {
+  lock held(mutex_);
+  made_.wait(held, [this] { return !making_; });
+  make(held, [&] { steps_.strays(strays); });
+}
+
+void steps_in_turn::finish() {
+  lock held(mutex_);
+  if (!runs_.empty()) hand_over_rows(held);
+}
+
 class unneeded_search {
  public:
   unneeded_search(store_parts const& parts, manifest_marks const& marks, work_monitor& monitor,
@@ -23,19 +92,13 @@ class unneeded_search {
       : parts_(parts), marks_(marks), monitor_(monitor), steps_(steps) {}
 
   void look_at_folders(unsigned first, unsigned last);
-  // What is left of the last step.
-  void finish() { hand_over_rows(); }
+  void finish() { steps_.finish(); }
   [[nodiscard]] std::uint64_t rows_in_manifests() const noexcept { return rows_in_manifests_; }
 
  private:
   void look_at_rows(std::span<block_id const> ids, std::span<store_index::known_block const> rows);
   void look_at_files(std::span<block_id const> files, std::span<block_id const> with_row,
                      std::span<block_id const> condemned);
-  void hand_over_rows() {
-    if (!runs_.empty()) steps_.rows(runs_);
-    runs_.clear();
-    rows_waiting_ = 0;
-  }
   [[nodiscard]] std::vector<std::uint8_t> marks_of(std::span<block_id const> ids) const {
     std::vector<std::uint8_t> bits(ids.size());
     marks_.blocks().of(ids, bits);
@@ -45,11 +108,8 @@ class unneeded_search {
   store_parts const& parts_;
   manifest_marks const& marks_;
   work_monitor& monitor_;
-  unneeded_steps const& steps_;
+  steps_in_turn steps_;
   std::atomic<std::uint64_t> rows_in_manifests_{0};
-  std::mutex stepping_;
-  std::vector<row_run> runs_;  // not handed over yet
-  std::size_t rows_waiting_ = 0;
 };
 
 // Files first: a row that appears meanwhile is then one of a file that is not listed, and not a
@@ -85,13 +145,9 @@ void unneeded_search::look_at_rows(std::span<block_id const> ids,
     run.rows += {1, rows[i].block.stored_bytes};
     goes_on = run.rows.blocks < limits::index_rows_per_step;
   }
-  if (runs.empty()) return;
-  std::lock_guard const lock(stepping_);
   for (auto const& run : runs) {
     if (monitor_.stop) return;
-    runs_.push_back(run);
-    rows_waiting_ += run.rows.blocks;
-    if (rows_waiting_ >= limits::index_rows_per_step) hand_over_rows();
+    steps_.add(run);
   }
 }
 
@@ -107,9 +163,7 @@ void unneeded_search::look_at_files(std::span<block_id const> files,
     if (marks[i] != 0 || is_in(with_row, files[i]) || is_in(condemned, files[i])) continue;
     strays.push_back({files[i], parts_.shelf->file_bytes(files[i]), {}});
   }
-  if (strays.empty() || monitor_.stop) return;
-  std::lock_guard const lock(stepping_);
-  steps_.strays(strays);
+  if (!strays.empty() && !monitor_.stop) steps_.add(strays);
 }
 
 }  // namespace

@@ -70,7 +70,11 @@ TEST_SUITE("gc") {
                                     "', " + std::to_string(make_block(0).frame.size()) + ")");
     auto const swept = index->sweep(number, {.needed = [](block_id const&) { return false; },
                                              .exists = [](stored_block const&) { return true; },
-                                             .erase = [](auto blocks) { CHECK(blocks.empty()); },
+                                             .erase =
+                                                 [](auto blocks, auto const& meanwhile) {
+                                                   CHECK(blocks.empty());
+                                                   meanwhile();
+                                                 },
                                              .stopped = [] { return false; }});
     CHECK(swept.freed.blocks == 0);
     CHECK(index->contains(id));
