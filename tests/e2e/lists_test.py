@@ -104,6 +104,7 @@ class Lists(Verbs):
 
     def test_digests_of_a_loose_store_are_its_plain_lines(self):
         self.store = self.path("loose")
+        self.run_verb("init", "--format", "loose", "--block-size", str(BLOCK))
         manifest = self.take_content()
         path = os.path.join(self.store, manifest)
         self.assertIsNone(store_check.manifest_lists(path))
