@@ -282,8 +282,10 @@ inline constexpr std::size_t pack_entry_header_bytes = 64;
 static_assert(pack_bytes + pack_entry_header_bytes + stored_block_bytes_max < 0x8000'0000ULL);
 // One write; two such buffers are in memory, one that fills and one that is written.
 inline constexpr std::size_t pack_write_bytes = 4 * MiB;
-// The same of gc, which copies a block at a time.
+// The same of gc, which copies a block at a time and so fills one of the two only.
 inline constexpr std::size_t pack_copy_write_bytes = 2 * MiB;
+// Blocks that gc copies before what it wrote is made durable and their rows are changed: 0.4 MB.
+inline constexpr std::size_t pack_moves_per_step = 8192;
 // One read of what looks after packs, per thread, and what may lie between two of its blocks that
 // are read together.
 inline constexpr std::size_t pack_read_bytes = 4 * MiB;
@@ -311,8 +313,6 @@ inline constexpr unsigned pack_removal_scans_max = 4;
 // 32 KiB or more.
 inline constexpr std::size_t pack_row_ranges_max = 1024;
 inline constexpr std::size_t pack_copy_rows_per_window = 65'536;
-// Blocks that gc copies before what it wrote is made durable and their rows are changed: 0.4 MB.
-inline constexpr std::size_t pack_moves_per_step = 8192;
 inline constexpr std::size_t pack_row_buffer_bytes = 32 * MiB;
 inline constexpr std::size_t pack_row_piece_bytes_max = 256 * KiB;
 static_assert(pack_row_buffer_bytes / pack_row_ranges_max >= 32 * KiB);

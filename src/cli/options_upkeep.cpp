@@ -17,27 +17,27 @@ verb_syntax init_syntax() {
     std::optional<std::string> block_size;
   };
   auto const raw = std::make_shared<raw_init>();
-  return {"init", "make a store, in the format of your choice",
-          "loose: a file per block, which diskdump 0.1.x can use as well.\npack: many blocks to a "
-          "file, "
-          "for speed, for large stores and for small blocks. diskdump copy leads from\none to the "
-          "other.\nThe first dump makes a store by itself, as init does that is told nothing: "
-          "loose, or "
-          "pack where\nblocks are smaller than 32 KiB.",
-          [raw](option_set& options) {
-            options.choice("--format", raw->kind, {"loose", "pack"},
-                           "how blocks are stored (default: by their size)");
-            options.text("--block-size", raw->block_size, "N",
-                         "bytes of a block (131072), for dumps that do not say otherwise");
-          },
-          [raw](auto const&) {
-            init_arguments out;
-            if (!raw->kind.empty()) out.format = store_format_of(raw->kind);
-            if (raw->block_size) {
-              out.block_bytes = parse_block_size("--block-size", *raw->block_size);
-            }
-            return out;
-          }};
+  return {
+      "init", "make a store, in the format of your choice",
+      "loose: a file per block, which diskdump 0.1.x can use as well.\n"
+      "pack: many blocks to a file, for speed, for large stores and for small blocks. diskdump\n"
+      "copy leads from one to the other.\n"
+      "The first dump makes a store by itself, as init does that is told nothing: loose, or pack\n"
+      "where blocks are smaller than 32 KiB.",
+      [raw](option_set& options) {
+        options.choice("--format", raw->kind, {"loose", "pack"},
+                       "how blocks are stored (default: by their size)");
+        options.text("--block-size", raw->block_size, "N",
+                     "bytes of a block (131072), for dumps that do not say otherwise");
+      },
+      [raw](auto const&) {
+        init_arguments out;
+        if (!raw->kind.empty()) out.format = store_format_of(raw->kind);
+        if (raw->block_size) {
+          out.block_bytes = parse_block_size("--block-size", *raw->block_size);
+        }
+        return out;
+      }};
 }
 
 verb_syntax protect_syntax(bool protect) {

@@ -27,7 +27,8 @@ class pack_writer {
  public:
   // `files` reaches .blockstore through `layout`; it and `scratch`, whose lock says that the
   // packs have a writer, outlive this object. So does `room`, which is given up when there is no
-  // other; nullptr: entries take what there is. Two buffers of `write_bytes` are in memory.
+  // other; nullptr: entries take what there is. Two buffers of `write_bytes` are in memory, one
+  // where a single thread adds.
   pack_writer(file_system& files, store_layout layout, scratch_folder& scratch, held_room* room,
               durability level, std::size_t write_bytes = limits::pack_write_bytes);
 

@@ -203,6 +203,7 @@ DECLARED = re.compile(r"[\w>&*] $")
 
 
 def check_vectors(root):
+    """By their names: those of members wherever they stand, others in their own file."""
     wrong = []
     sources = {path: without_comments(read(root, path))
                for path in files(root, (".hpp", ".cpp"), ("src", "agent"))}
